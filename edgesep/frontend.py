@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesep import features, mask, native, stft
+from edgesep import features, native, stft
 from edgesep.contract import BINS, MAX_CHANNELS, WINDOW_SAMPLES, FrameContract
 from edgesep.errors import SamplesError, SettingsError
+from edgesep.mask import apply_gains, band_gains, check_gain_table
 
 Hop = NDArray[np.int16]
 Bytes = NDArray[np.int8]
@@ -37,6 +38,7 @@ class Frontend:
         self._mask_shape = (contract.bands,)
         stream = NumpyStream if self.backend == "numpy" else native.CStream
         self._stream: Stream = stream(contract, channels)
+        self._gains: Gains | None = None  # the last gain table that was checked
 
     def analyse(self, hop: Hop) -> Bytes:
         """Take one hop, int16 (channels, H), C-contiguous; return its features, int8 (bands, 2).
@@ -56,6 +58,9 @@ class Frontend:
         `mask.gain_table_q15`, entries 0 .. 32768. Before the first `analyse` the hop is silent.
         Raises SamplesError for other shapes, types or gains.
         """
+        if gains_q15 is not self._gains:  # checked when it changes
+            check_gain_table(gains_q15)
+            self._gains = gains_q15
         if mask.shape != self._mask_shape or mask.dtype != np.int8 or not mask.flags.c_contiguous:
             raise SamplesError(
                 f"mask is {mask.dtype} {mask.shape}: give C-contiguous int8 {self._mask_shape}"
@@ -105,11 +110,10 @@ class NumpyStream:
         self._floor = features.track_floor(self._floor, level, self._contract)
         return features.quantise(level, self._floor)
 
-    def synthesise(self, mask_: Bytes, gains_q15: Gains) -> Hop:
+    def synthesise(self, mask: Bytes, gains_q15: Gains) -> Hop:
         """Return the masked hop (channels, H)."""
-        mask.check_gains(gains_q15)
-        gains = mask.band_gains(mask_, gains_q15, self._contract)
-        masked = mask.apply_gains(self._spectrum, gains)
+        gains = band_gains(mask, gains_q15, self._contract)
+        masked = apply_gains(self._spectrum, gains)
         pieces = stft.synthesise_frames(masked, self._window)
         hop, self._tail = stft.overlap_add(pieces, self._tail)
         return hop

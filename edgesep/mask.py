@@ -42,21 +42,25 @@ def _check_range(name: str, value: float, highest: float) -> None:
         raise SettingsError(f"{name} is {value}: use 0 to {highest:g}")
 
 
-def check_gains(gains_q15: NDArray[np.uint16]) -> None:
-    """Raise SamplesError unless the gain table is uint16 (256,) with entries up to 32768."""
-    if gains_q15.shape != (MASK_LEVELS,) or gains_q15.dtype != np.uint16:
+def check_gain_table(gains_q15: NDArray[np.uint16]) -> None:
+    """Raise SamplesError unless the gain table is C-contiguous uint16 (256,)."""
+    shape, contiguous = gains_q15.shape, gains_q15.flags.c_contiguous
+    if shape != (MASK_LEVELS,) or gains_q15.dtype != np.uint16 or not contiguous:
         raise SamplesError(
-            f"gains_q15 is {gains_q15.dtype} {gains_q15.shape}: give uint16 ({MASK_LEVELS},)"
+            f"gains_q15 is {gains_q15.dtype} {shape}: give C-contiguous uint16 ({MASK_LEVELS},)"
         )
-    if gains_q15.max() > UNITY_Q15:
-        raise SamplesError(f"gains_q15 holds {gains_q15.max()}: use at most {UNITY_Q15}")
 
 
 def band_gains(
     mask: NDArray[np.int8], gains_q15: NDArray[np.uint16], contract: FrameContract
 ) -> Int64:
-    """Return the gain of each bin, (256,) Q15, from the mask (bands,) and the gain table."""
+    """Return the gain of each bin, (256,) Q15, from the mask (bands,) and the gain table.
+
+    Raises SamplesError for a gain above one.
+    """
     of_band = gains_q15[mask.astype(np.int64) + 128].astype(np.int64)
+    if of_band.max() > UNITY_Q15:
+        raise SamplesError(f"gains_q15 holds {of_band.max()}: use at most {UNITY_Q15}")
     return np.repeat(of_band, np.diff(contract.band_edges))
 
 

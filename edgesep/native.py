@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesep.contract import BINS, WINDOW_SAMPLES
-from edgesep.errors import EngineError, SettingsError, unknown_name
+from edgesep.contract import BINS, WINDOW_SAMPLES, FrameContract
+from edgesep.errors import EngineError, SamplesError, SettingsError, unknown_name
 
 try:
     from edgesep import _core  # type: ignore[attr-defined]
@@ -56,10 +56,10 @@ def library() -> tuple[Any, Any]:
 
 
 def check(status: int) -> None:
-    """Raise ValueError when the core refused a call; callers validate before, so this is a bug."""
+    """Raise SamplesError with the core's own words when it refused a call."""
     if status != 0:
         ffi, lib = library()
-        raise ValueError(f"C core: {ffi.string(lib.edgesep_status_text(status)).decode()}")
+        raise SamplesError(f"C core: {ffi.string(lib.edgesep_status_text(status)).decode()}")
 
 
 def forward(frames: NDArray[np.int16]) -> tuple[Int32, Int32, Int32]:
@@ -97,3 +97,64 @@ def inverse(re: Int32, im: Int32, exponent: Int32) -> tuple[Int32, Int32]:
         )
     )
     return samples, out_exponent
+
+
+class CStream:
+    """The frame path in C: owns the core's memory and the buffers of one stream."""
+
+    def __init__(self, contract: FrameContract, channels: int) -> None:
+        ffi, lib = self._ffi, self._lib = library()
+        edges = ffi.new("uint16_t[]", contract.band_edges)
+        description = ffi.new(
+            "edgesep_contract *",
+            {
+                "hop_samples": contract.hop_samples,
+                "fade_samples": contract.fade_samples,
+                "channels": channels,
+                "bands": contract.bands,
+                "floor_rise_shift": contract.floor_rise_shift,
+                "floor_fall_shift": contract.floor_fall_shift,
+                "band_edges": edges,
+            },
+        )
+        size = lib.edgesep_frontend_size(description)
+        self._memory = ffi.new("uint64_t[]", (size + 7) // 8)  # aligned to eight bytes
+        check(lib.edgesep_frontend_init(self._memory, size, description))
+        self._state = ffi.cast("edgesep_frontend *", self._memory)
+        self._hop_shape = (channels, contract.hop_samples)
+        self._features = np.zeros((contract.bands, 2), np.int8)
+        self._features_pointer = ffi.from_buffer("int8_t[]", self._features)
+        self._gains: NDArray[np.uint16] | None = None  # the table _gains_pointer points to
+        self._gains_pointer: Any = None
+
+    def analyse(self, hop: NDArray[np.int16]) -> NDArray[np.int8]:
+        """Take a hop (channels, H); return its features (bands, 2), overwritten by the next."""
+        pointer = self._ffi.from_buffer("int16_t[]", hop)
+        check(self._lib.edgesep_analyse(self._state, pointer, self._features_pointer))
+        return self._features
+
+    def synthesise(
+        self, mask: NDArray[np.int8], gains_q15: NDArray[np.uint16]
+    ) -> NDArray[np.int16]:
+        """Return the masked hop (channels, H)."""
+        if gains_q15 is not self._gains:  # the table stays the same for most hops
+            self._take_gains(gains_q15)
+        hop = np.empty(self._hop_shape, np.int16)
+        from_buffer = self._ffi.from_buffer
+        status = self._lib.edgesep_synthesise(
+            self._state,
+            from_buffer("int8_t[]", mask),
+            self._gains_pointer,
+            from_buffer("int16_t[]", hop),
+        )
+        check(status)
+        return hop
+
+    def _take_gains(self, gains_q15: NDArray[np.uint16]) -> None:
+        """Point at another gain table and keep it alive."""
+        self._gains_pointer = self._ffi.from_buffer("uint16_t[]", gains_q15)
+        self._gains = gains_q15
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        check(self._lib.edgesep_frontend_reset(self._state))

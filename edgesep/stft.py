@@ -23,6 +23,7 @@ MASK_EXPONENT = 2  # a gain of one is 2^30, whose high half divides by four
 WINDOW_EXPONENT = 2  # as does the synthesis window's Q30
 OUTPUT_FRACTION_BITS = 10
 OUTPUT_LIMIT = 2**30 - 512  # two of them and the rounding offset fit an int32
+EXPONENT_LIMIT = 4096  # what `inverse` takes, either way
 BATCH_FRAMES = 1024  # frames per pass: bounds the memory of the batch helpers
 
 
@@ -224,14 +225,15 @@ def inverse(
     """Transform a batch of spectra, as `forward` returns them, back to windowed samples.
 
     Returns samples (n, 512) and exponent (n,), int32: sample * 2^exponent in int16 steps.
-    Magnitudes above 2^30.5, which `forward` never makes, may overflow. Raises SamplesError for
-    other shapes or types.
+    exponent may be -4096 .. 4096. Raises SamplesError for other shapes, types or exponents.
     """
     shapes = (re.shape, im.shape, exponent.shape)
     if re.ndim != 2 or shapes != ((len(re), BINS), (len(re), BINS), (len(re),)):
         raise SamplesError(f"spectra are {shapes}: give (n, {BINS}), (n, {BINS}) and (n,)")
     if not re.dtype == im.dtype == exponent.dtype == np.int32:
         raise SamplesError(f"spectra are {re.dtype}, {im.dtype}, {exponent.dtype}: give int32")
+    if exponent.size and np.abs(exponent.astype(np.int64)).max() > EXPONENT_LIMIT:
+        raise SamplesError(f"exponents go beyond {EXPONENT_LIMIT}: give smaller ones")
     if native.resolve(backend) == "c":
         return native.inverse(*(np.ascontiguousarray(a) for a in (re, im, exponent)))
     samples = np.empty((len(re), WINDOW_SAMPLES), dtype=np.int32)

@@ -1,0 +1,72 @@
+/* All fixed-point arithmetic of the core.
+ *
+ * Every function has one result for every input; none relies on signed overflow. Beyond C99 they
+ * take for granted what every compiler of the supported boards documents: right shifts of
+ * negative numbers are arithmetic, and narrowing to int32_t wraps.
+ */
+#ifndef EDGESEP_FIXED_H
+#define EDGESEP_FIXED_H
+
+#include <stdint.h>
+
+typedef char edgesep_assumes_arithmetic_shift[(-1 >> 1) == -1 ? 1 : -1];
+
+/* Shift left; the caller knows that the result fits. */
+static inline int32_t fx_shl(int32_t x, int shift) {
+    return (int32_t)((uint32_t)x << shift);
+}
+
+/* Rounded high half of the product: a b / 2^32. SMMULR on Cortex-M, VRMULH in Helium.
+ * The unsigned shift gives the same 32 bits as an arithmetic one and vectorises on AVX2. */
+static inline int32_t fx_mulhr(int32_t a, int32_t b) {
+    const int64_t product = (int64_t)a * b + INT64_C(0x80000000);
+    return (int32_t)(uint32_t)((uint64_t)product >> 32);
+}
+
+/* Half of x, rounded. */
+static inline int32_t fx_half(int32_t x) {
+    return (x >> 1) + (x & 1);
+}
+
+/* (x + 2^(shift-1)) >> shift for shift 1 .. 31, without the carry into bit 32. */
+static inline int32_t fx_rshr(int32_t x, int shift) {
+    return (x >> shift) + ((x >> (shift - 1)) & 1);
+}
+
+static inline int32_t fx_clamp(int32_t x, int32_t low, int32_t high) {
+    const int32_t above = x < low ? low : x;
+    return above > high ? high : above;
+}
+
+static inline int16_t fx_sat16(int32_t x) {
+    return (int16_t)fx_clamp(x, -32768, 32767);
+}
+
+static inline int8_t fx_sat8(int32_t x) {
+    return (int8_t)fx_clamp(x, -128, 127);
+}
+
+/* x for x >= 0, else -x - 1: as many bits as the number needs besides its sign. */
+static inline int32_t fx_magnitude_bits(int32_t x) {
+    return x ^ (x >> 31);
+}
+
+/* Number of bits of x; 0 has none. */
+static inline int fx_bit_length32(uint32_t x) {
+#if defined(__GNUC__)
+    return x == 0 ? 0 : 32 - __builtin_clz(x);
+#else
+    int bits = 0;
+    for (; x != 0; x >>= 1) {
+        bits++;
+    }
+    return bits;
+#endif
+}
+
+static inline int fx_bit_length64(uint64_t x) {
+    const uint32_t high = (uint32_t)(x >> 32);
+    return high != 0 ? 32 + fx_bit_length32(high) : fx_bit_length32((uint32_t)x);
+}
+
+#endif
