@@ -1,0 +1,1 @@
+"""Sound going in and out: files, batches of files, raw pipes, resampling."""
