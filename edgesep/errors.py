@@ -1,4 +1,4 @@
-"""Errors a user can cause and repair: every message is one line with the value, the reason, the fix."""
+"""Errors a user can cause and repair: one line with the value, the reason and the fix."""
 
 from __future__ import annotations
 

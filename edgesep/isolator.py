@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgesep.contract import RATE_HZ, FrameContract
+from edgesep.contract import FADE_CHOICES, MAX_CHANNELS, RATE_HZ, FrameContract
 from edgesep.engine import open_engine
 from edgesep.errors import SamplesError, SettingsError
 from edgesep.frontend import Frontend
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Isolator", "Settings"]
 
-FADES = (32, 64, 128)
-
 
 class Isolator:
     """Isolates speech in a stream, hop by hop; all channels share one mask.
 
     model: name of a shipped model, or path to a .tflite file with its card beside it.
     settings: see `Settings`.
-    channels: 1 or more; with several the mask is made from their mean power, so that level and
+    channels: 1 to 64; with several the mask is made from their mean power, so that level and
         time differences between the ears survive.
 
     Raises ModelError, EngineError or SettingsError.
@@ -43,8 +41,7 @@ class Isolator:
         settings: Settings | None = None,
         channels: int = 1,
     ) -> None:
-        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise SettingsError(f"channels is {channels!r}: give a whole number, at least 1")
+        _check_channels(channels)
         settings = settings or Settings()
         path, self._card = find_model(model)
         self._contract = _with_latency(self._card.contract, settings.latency_ms)
@@ -134,12 +131,20 @@ class Isolator:
         return f"{expected}, as a NumPy array; this is {type(hop).__name__}"
 
 
+def _check_channels(channels: int) -> None:
+    whole = isinstance(channels, int) and not isinstance(channels, bool)
+    if not whole or not 1 <= channels <= MAX_CHANNELS:
+        raise SettingsError(
+            f"channels is {channels!r}: give a whole number from 1 to {MAX_CHANNELS}"
+        )
+
+
 def _with_latency(contract: FrameContract, latency_ms: float | None) -> FrameContract:
     """Give the contract another fade, so that the latency becomes `latency_ms`."""
     if latency_ms is None:
         return contract
     hop = contract.hop_samples
-    choices = {(hop + fade) * 1000 / RATE_HZ: fade for fade in FADES if fade <= hop}
+    choices = {(hop + fade) * 1000 / RATE_HZ: fade for fade in FADE_CHOICES if fade <= hop}
     if latency_ms not in choices:
         listed = ", ".join(f"{value:g}" for value in choices)
         raise SettingsError(f"latency_ms is {latency_ms:g}: this model runs at {listed}")
@@ -147,5 +152,4 @@ def _with_latency(contract: FrameContract, latency_ms: float | None) -> FrameCon
 
 
 def _gains_q15(settings: Settings) -> NDArray[np.uint16]:
-    output = "background" if settings.output == "background" else "speech"
-    return gain_table_q15(settings.max_attenuation_db, settings.wet, output)
+    return gain_table_q15(settings.max_attenuation_db, settings.wet, settings.output)

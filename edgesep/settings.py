@@ -47,7 +47,7 @@ class Settings:
 def _check_range(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise SettingsError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
-    if not math.isfinite(value) or not low <= value <= high:
+    if not math.isfinite(value) or not low <= float(value) <= high:
         raise SettingsError(f"{name} is {value}: it must lie from {low:g} to {high:g}")
 
 

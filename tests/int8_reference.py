@@ -37,7 +37,8 @@ def doubling_high_mul(a: Int64, b: Int64 | int) -> Int64:
     """Return the high half of 2ab, rounded to nearest with ties away from zero, saturated."""
     product = a.astype(np.int64) * b
     nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    high = np.sign(nudged) * (np.abs(nudged) >> 31)  # C's division rounds towards zero
+    # C's division rounds towards zero.
+    high: Int64 = np.sign(nudged) * (np.abs(nudged) >> 31)
     return np.minimum(high, INT32_MAX)
 
 

@@ -7,6 +7,7 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any
 
+from edgesep.engine.quiet import without_info_lines
 from edgesep.errors import EngineError
 
 __all__ = ["make_interpreter", "runtime_version"]
@@ -30,10 +31,11 @@ def make_interpreter(content: bytes, *, reference: bool) -> Any:
     name, module = _import_runtime()
     resolver = module.OpResolverType.BUILTIN_REF if reference else module.OpResolverType.AUTO
     try:
-        interpreter = module.Interpreter(
-            model_content=content, num_threads=1, experimental_op_resolver_type=resolver
-        )
-        interpreter.allocate_tensors()
+        with without_info_lines():
+            interpreter = module.Interpreter(
+                model_content=content, num_threads=1, experimental_op_resolver_type=resolver
+            )
+            interpreter.allocate_tensors()
     except (SystemError, ImportError, AttributeError) as error:
         raise _unusable(name, error) from error
     return interpreter
