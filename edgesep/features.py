@@ -9,7 +9,7 @@ from edgesep.contract import MAX_CHANNELS, WINDOW_SAMPLES, FrameContract
 from edgesep.core import tables
 from edgesep.errors import SamplesError
 from edgesep.fixed import Int64, bit_length
-from edgesep.stft import BATCH_FRAMES, Spectrum, analyse_frames
+from edgesep.stft import BATCH_FRAMES, Spectrum, analyse_frames, is_silent
 
 POWER_SHIFT = 6  # bits dropped before squaring: 256 bins of squares stay below 2^57
 LEVEL_MIN_Q8, LEVEL_MAX_Q8 = 2048, 10495  # log2 of power: 8.0 .. 40.996
@@ -119,7 +119,7 @@ def _signal_features(channels: NDArray[np.int16], contract: FrameContract) -> ND
     level = np.empty((frames, contract.bands), dtype=np.int64)
     for start in range(0, frames, BATCH_FRAMES):
         part = windows[start : start + BATCH_FRAMES]
-        power = mean_power(analyse_frames(part), ~part.any(axis=-1), contract)
+        power = mean_power(analyse_frames(part), is_silent(part), contract)
         level[start : start + BATCH_FRAMES] = levels_q8(*power)
     floors = np.empty_like(level)
     floor = initial_floor(contract)

@@ -29,6 +29,7 @@ class Frontend:
     """
 
     def __init__(self, contract: FrameContract, channels: int = 1, backend: str = "auto") -> None:
+        """Set up a stream; see the class for arguments and errors."""
         if not 1 <= channels <= MAX_CHANNELS:
             raise SettingsError(f"channels is {channels}: use 1 to {MAX_CHANNELS}")
         self.contract = contract
@@ -85,6 +86,7 @@ class NumpyStream:
     """The frame path in NumPy."""
 
     def __init__(self, contract: FrameContract, channels: int) -> None:
+        """Set up a stream of so many channels."""
         self._contract = contract
         self._window = stft.synthesis_window(contract)
         self._history = np.zeros((channels, WINDOW_SAMPLES), dtype=np.int16)
@@ -105,7 +107,7 @@ class NumpyStream:
         self._history[:, :-step] = self._history[:, step:]
         self._history[:, -step:] = hop
         self._spectrum = stft.analyse_frames(self._history)
-        silent = ~self._history.any(axis=-1)
+        silent = stft.is_silent(self._history)
         level = features.levels_q8(*features.mean_power(self._spectrum, silent, self._contract))
         self._floor = features.track_floor(self._floor, level, self._contract)
         return features.quantise(level, self._floor)

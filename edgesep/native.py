@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import Any
 
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 from edgesep.contract import BINS, WINDOW_SAMPLES, FrameContract
 from edgesep.errors import EngineError, SamplesError, SettingsError, unknown_name
 
+_core: Any
 try:
-    from edgesep import _core  # type: ignore[attr-defined]
+    _core = importlib.import_module("edgesep._core")
 except ImportError as error:
-    _core = None
-    _reason = str(error)
+    _core, _reason = None, str(error)
 
 BACKENDS = ("auto", "c", "numpy")
 HOW_TO_BUILD = "install a C compiler (apt install gcc) and reinstall edgesep"
@@ -103,6 +104,7 @@ class CStream:
     """The frame path in C: owns the core's memory and the buffers of one stream."""
 
     def __init__(self, contract: FrameContract, channels: int) -> None:
+        """Set the core up for a stream of so many channels."""
         ffi, lib = self._ffi, self._lib = library()
         edges = ffi.new("uint16_t[]", contract.band_edges)
         description = ffi.new(

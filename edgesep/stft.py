@@ -146,14 +146,18 @@ def unsplit(x: Spectrum) -> Spectrum:
 # --- frames <-> spectra ------------------------------------------------------------------------
 
 
+def is_silent(frames: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Tell which frames (..., 512) are all zero: bool (...)."""
+    return np.asarray(~frames.any(axis=-1))
+
+
 def analyse_frames(frames: NDArray[np.int16]) -> Spectrum:
     """Window and transform int16 frames (..., 512); a silent frame is all zero, exponent 0."""
     history = frames.astype(np.int64)
-    silent = ~history.any(axis=-1)
     shift = 31 - bit_length((history ^ (history >> 63)).max(axis=-1))
     v = mulhr(history << shift[..., None], tables.ANALYSIS_WINDOW_Q31)
     spectrum = split(fft256(v[..., 0::2], v[..., 1::2], 1 - shift))
-    return spectrum._replace(exponent=np.where(silent, 0, spectrum.exponent))
+    return spectrum._replace(exponent=np.where(is_silent(frames), 0, spectrum.exponent))
 
 
 def transform_back(x: Spectrum) -> tuple[Int64, Int64]:

@@ -35,7 +35,7 @@ class Table:
 def pi() -> Decimal:
     """Return pi to the working precision (Machin's formula)."""
 
-    def arctan_inverse(x: int) -> Decimal:
+    def arctan_inverse(x: int) -> Decimal:  # arctan(1 / x)
         total = term = Decimal(1) / x
         n = 1
         while term:
@@ -175,7 +175,7 @@ def c_source(tables: list[Table]) -> str:
     for table in tables:
         lines += [
             f"const int32_t edgesep_{table.name}[{len(table.values)}] = {{",
-            _rows(table.values, 8, "    "),
+            _rows(table.values, 7, "    "),
             "};",
             "",
         ]
@@ -198,7 +198,7 @@ def python_source(tables: list[Table]) -> str:
         lines += [
             f"# {table.comment}",
             f"{table.name.upper()} = np.array((",
-            _rows(table.values, 8, "    "),
+            _rows(table.values, 7, "    "),
             "), dtype=np.int64)",
             f"{table.name.upper()}.flags.writeable = False",
         ]
