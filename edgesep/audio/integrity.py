@@ -3,59 +3,94 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 __all__ = ["describe_missing_end"]
 
 _OGG_PAGE_MAX_BYTES = 65307
 _OGG_LAST_PAGE = 4  # bit of the page's header type
 # Sizes that programs which cannot seek back leave in a header: arecord 0x80000000,
-# sox 0x7ffff000 and up, ffmpeg and others 0xffffffff and a little below. 0 is also common.
-_PLACEHOLDERS = (range(1), range(0x7FFFF000, 0x80000001), range(0xFFFFF000, 0x100000000))
+# sox 0x7ffff000 and up, ffmpeg and others 0xffffffff and a little below; CAF says -1.
+_PLACEHOLDERS = (
+    range(0x7FFFF000, 0x80000001),
+    range(0xFFFFF000, 0x100000000),
+    range((1 << 64) - 1, 1 << 64),
+)
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """How a container lines up its chunks: a name, a size, the content."""
+
+    first: int
+    """Where the first chunk stands, bytes."""
+    name_bytes: int
+    size_bytes: int
+    order: Literal["little", "big"]
+    sound: bytes
+    """How the name of the chunk with the sound begins."""
+    align: int
+    """Chunks start at multiples of this, bytes."""
+    counts_itself: bool = False
+    """The size includes name and size."""
+
+
+_CONTAINERS = {
+    b"RIFF": _Chunks(12, 4, 4, "little", b"data", 2),
+    b"RIFX": _Chunks(12, 4, 4, "big", b"data", 2),
+    b"RF64": _Chunks(12, 4, 4, "little", b"data", 2),
+    b"FORM": _Chunks(12, 4, 4, "big", b"SSND", 2),
+    b"caff": _Chunks(8, 4, 8, "big", b"data", 1),
+    b"riff": _Chunks(40, 16, 8, "little", b"data", 8, counts_itself=True),
+}
 
 
 def describe_missing_end(path: Path) -> str | None:
     """Return what is missing when the file is shorter than it says, else None.
 
-    Reads WAV, RF64, AIFF and Ogg headers itself; other containers (FLAC, MP3) give too few
-    frames on reading, which `AudioReader` checks. Raises OSError.
+    Reads the headers of WAV, RF64, W64, AIFF, CAF, AU and Ogg itself; other containers (FLAC,
+    MP3) give too few frames on reading, which `AudioReader` checks. Raises OSError.
     """
     with path.open("rb") as file:
         magic = file.read(4)
-        size = os.fstat(file.fileno()).st_size
-        if magic in (b"RIFF", b"RIFX", b"RF64"):
-            order = "big" if magic == b"RIFX" else "little"
-            return _check_chunks(file, size, order, b"data")
-        if magic == b"FORM":
-            return _check_chunks(file, size, "big", b"SSND")
+        file_bytes = os.fstat(file.fileno()).st_size
+        if magic in _CONTAINERS:
+            return _check_chunks(file, file_bytes, _CONTAINERS[magic])
         if magic == b"OggS":
-            return _check_ogg(file, size)
+            return _check_ogg(file, file_bytes)
+        if magic == b".snd":
+            start, size = int.from_bytes(file.read(4), "big"), int.from_bytes(file.read(4), "big")
+            return _compare(size, file_bytes - start)
     return None
 
 
-def _check_chunks(file: BinaryIO, file_bytes: int, order: str, wanted: bytes) -> str | None:
-    """Walk the chunks of an IFF-like file up to the one that holds the sound."""
-    long_bytes = None  # size of the data chunk from RF64's ds64 chunk
-    position = 12
-    while position + 8 <= file_bytes:
+def _check_chunks(file: BinaryIO, file_bytes: int, layout: _Chunks) -> str | None:
+    """Walk the chunks up to the one that holds the sound."""
+    header_bytes = layout.name_bytes + layout.size_bytes
+    long_bytes = 0  # size of the sound from RF64's ds64 chunk
+    position = layout.first
+    while position + header_bytes <= file_bytes:
         file.seek(position)
-        name, size = file.read(4), _integer(file.read(4), order)
+        name = file.read(layout.name_bytes)
+        size = int.from_bytes(file.read(layout.size_bytes), layout.order)
+        content_bytes = size - header_bytes if layout.counts_itself else size
         if name == b"ds64":
-            long_bytes = _integer(file.read(16)[8:], order)
-        if name == wanted:
+            long_bytes = int.from_bytes(file.read(16)[8:], layout.order)
+        if name.startswith(layout.sound):
             if size == 0xFFFFFFFF and long_bytes:
-                size = long_bytes
-            present = file_bytes - position - 8
-            if present >= size or any(size in sizes for sizes in _PLACEHOLDERS):
-                return None
-            return f"its header promises {size} bytes of sound, {present} are there"
-        position += 8 + size + size % 2
+                content_bytes = long_bytes
+            return _compare(content_bytes, file_bytes - position - header_bytes)
+        end = position + header_bytes + max(0, content_bytes)
+        position = end + -end % layout.align
     return "it ends before its sound begins"
 
 
-def _integer(raw: bytes, order: str) -> int:
-    return int.from_bytes(raw, "big" if order == "big" else "little")
+def _compare(promised_bytes: int, present_bytes: int) -> str | None:
+    if present_bytes >= promised_bytes or any(promised_bytes in r for r in _PLACEHOLDERS):
+        return None
+    return f"its header promises {promised_bytes} bytes of sound, {max(0, present_bytes)} are there"
 
 
 def _check_ogg(file: BinaryIO, file_bytes: int) -> str | None:

@@ -131,10 +131,9 @@ class AudioReader:
         try:
             block: Samples = self._file.read(frames, dtype=dtype, always_2d=True)
         except soundfile.SoundFileError as error:
-            seconds = position / self.rate_hz
             raise AudioFileError(
-                f"{self.path}: damaged or truncated after {seconds:.2f} s ({_reason(error)}): "
-                "copy it again from where it came from"
+                f"{self.path}: damaged or truncated, at {position / self.rate_hz:.1f} s or soon "
+                f"after ({_reason(error)}): copy it again from where it came from"
             ) from error
         return block
 
@@ -186,4 +185,4 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).rstrip(".")
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")

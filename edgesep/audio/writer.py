@@ -30,7 +30,6 @@ def temporary_path(target: Path, tag: str) -> Path:
 
 def check_target(target: Path, source: Path, force: bool) -> None:
     """Raise AudioFileError unless `target` may be written."""
-    target = _resolved(target)
     if target.is_dir():
         raise AudioFileError(f"{target}: a folder of that name is in the way: give another -o")
     if not target.exists():
@@ -62,13 +61,14 @@ class AudioWriter:
     """
 
     def __init__(self, target: Path, format_: Format, *, force: bool, tag: str) -> None:
-        self.target = _resolved(target)
+        self.target = target
+        self._place = _resolved(target)
         self._format = format_
         self._force = force
         self._frames = 0
         self._file: soundfile.SoundFile | None = None
         self._temporary = temporary_path(target, tag)
-        self._made_folders = _make_folders(self.target.parent)
+        self._made_folders = _make_folders(self._place.parent)
         try:
             self._descriptor = _create(self._temporary)
         except OSError as error:
@@ -111,7 +111,7 @@ class AudioWriter:
     def commit(self) -> None:
         """Give the finished file its name."""
         try:
-            _rename(self._temporary, self.target, self._force)
+            _rename(self._temporary, self._place, self._force)
         except FileExistsError as error:
             raise AudioFileError(
                 f"{self.target}: appeared meanwhile: give another -o, or --force to overwrite"
@@ -153,7 +153,7 @@ class AudioWriter:
                 format=form.container, closefd=False,
             )  # fmt: skip
         except (soundfile.SoundFileError, ValueError) as error:
-            if _free_bytes(self.target.parent) < NEARLY_FULL_BYTES:
+            if _free_bytes(self._place.parent) < NEARLY_FULL_BYTES:
                 raise self._write_error(error) from error
             raise AudioFileError(
                 f"{self.target}: {form.container}/{form.subtype} cannot hold {form.channels} "
@@ -161,7 +161,7 @@ class AudioWriter:
             ) from error
 
     def _write_error(self, error: Exception) -> AudioFileError:
-        folder = self.target.parent
+        folder = self._place.parent
         if _free_bytes(folder) < NEARLY_FULL_BYTES:
             return AudioFileError(f"{self.target}: disk full: make room in {folder}")
         reason = str(getattr(error, "error_string", error)).rstrip(".")
