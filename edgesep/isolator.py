@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Isolator", "Settings"]
 
+INT16 = np.dtype(np.int16)
+
 
 class Isolator:
     """Isolates speech in a stream, hop by hop; all channels share one mask.
@@ -98,7 +100,7 @@ class Isolator:
         Returns a fresh array of the same shape, `delay_samples` behind the input.
         Raises SamplesError for any other shape or type.
         """
-        if not isinstance(hop, np.ndarray) or hop.dtype != np.int16 or hop.shape != self._shape:
+        if not isinstance(hop, np.ndarray) or hop.dtype != INT16 or hop.shape != self._shape:
             raise SamplesError(self._describe_mismatch(hop))
         frames = np.ascontiguousarray(hop).reshape(self._channels, -1)
         mask = self._engine.step(self._frontend.analyse(frames))

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgesep.card import Card, StateSpec, write_card
 from edgesep.contract import FrameContract
@@ -21,6 +22,7 @@ def write_random_model(directory: Path, hop: int = 128, seed: int = 0) -> Path:
     The model has all the operations and kinds of state that trained ones have, 64 bands, four
     states and about 10,000 parameters. Equal arguments give equal bytes.
     """
+    pytest.importorskip("ai_edge_litert", reason="writing a .tflite needs ai-edge-litert")
     graph, dilations = random_graph(seed)
     content = write_tflite(graph)
     path = Path(directory) / f"random-{hop}-{seed}.tflite"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,6 +17,8 @@ from edgesep.errors import ModelError
 from export.tflite import QGraph, QOp, QTensor, state_columns, write_tflite
 from tests import int8_reference
 from tests.helpers import random_graph
+
+schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
 Arrays = dict[str, NDArray[np.int8]]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgesep.card import FEATURES, Card, StateSpec
 from edgesep.engine.rings import ColumnRing
-from edgesep.engine.runtime import make_interpreter, runtime_version
+from edgesep.engine.runtime import kernels, make_interpreter, runtime_version
 from edgesep.errors import ModelError
 from edgesep.models import read_model
 
@@ -20,7 +20,6 @@ __all__ = ["LiteRTEngine"]
 MASK = "mask"
 FEATURES_QUANTIZATION = (1 / 32, 0)  # scale, zero point
 MASK_QUANTIZATION = (1 / 256, -128)
-_KERNELS = {"fast": "XNNPACK", "exact": "reference kernels"}
 
 
 class LiteRTEngine:
@@ -31,14 +30,16 @@ class LiteRTEngine:
     """
 
     def __init__(self, name: str, model_path: Path, card: Card) -> None:
-        self.name = name
-        self.description = f"{name}: {runtime_version()}, {_KERNELS[name]}, 1 thread"
         content = read_model(model_path, card)
+        reference = name == "exact"
         try:
-            self._interpreter = make_interpreter(content, reference=name == "exact")
+            self._interpreter = make_interpreter(content, reference=reference)
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise ModelError(f"{model_path}: the runtime refuses the model: {reason}") from error
+        which = kernels(self._interpreter, reference=reference)
+        self.name = name
+        self.description = f"{name}: {runtime_version()}, {which}, 1 thread"
         tensors = _Tensors(model_path, self._interpreter)
         bands = card.contract.bands
         self._frame_shape = (1, 1, bands, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -10,13 +11,9 @@ from typing import Any
 from edgesep.engine.quiet import without_info_lines
 from edgesep.errors import EngineError
 
-__all__ = ["make_interpreter", "runtime_version"]
+__all__ = ["kernels", "make_interpreter", "runtime_version"]
 
 _RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-_NUMPY_FIX = (
-    "tflite-runtime needs NumPy 1: run `pip install 'numpy<2'`, "
-    "or `pip install ai-edge-litert` where it has a wheel"
-)
 
 
 def make_interpreter(content: bytes, *, reference: bool) -> Any:
@@ -41,19 +38,33 @@ def make_interpreter(content: bytes, *, reference: bool) -> Any:
     return interpreter
 
 
+def kernels(interpreter: Any, *, reference: bool) -> str:
+    """Say which kernels an interpreter from `make_interpreter` runs, for people."""
+    if reference:
+        return "reference kernels"
+    # No public way to ask: a runtime without this method leaves the question open.
+    nodes = getattr(interpreter, "_get_ops_details", list)()
+    delegated = any(node["op_name"] == "DELEGATE" for node in nodes)
+    return "XNNPACK" if delegated else "optimised kernels, no delegate seen"
+
+
 def runtime_version() -> str:
     """Return the name and version of the runtime in use, such as "ai-edge-litert 2.3.0".
 
     Raises EngineError when none is installed.
     """
     name, _ = _import_runtime()
-    return f"{name} {metadata.version(name)}"
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        return name  # built by hand, without package data
 
 
 def _import_runtime() -> tuple[str, ModuleType]:
     """Return the first runtime that is installed; one that is but does not import is an error."""
     for name, package in _RUNTIMES.items():
         try:
+            _check_numpy(name)
             return name, importlib.import_module(f"{package}.interpreter")
         except ModuleNotFoundError as error:
             if error.name not in (package, f"{package}.interpreter"):
@@ -66,10 +77,27 @@ def _import_runtime() -> tuple[str, ModuleType]:
     )
 
 
-def _unusable(name: str, error: Exception) -> EngineError:
+def _check_numpy(name: str) -> None:
+    """Refuse tflite-runtime's last release with NumPy 2, which prints pages before it fails."""
     import numpy as np
 
-    if name == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
-        return EngineError(f"{name} does not work with NumPy {np.__version__}: {_NUMPY_FIX}")
+    if name != "tflite-runtime" or _version_tuple(np.__version__) < (2,):
+        return
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return  # not installed, or built by hand: let the import say
+    if _version_tuple(version) <= (2, 14, 0):
+        raise EngineError(
+            f"tflite-runtime {version} does not work with NumPy {np.__version__}: run "
+            "`pip install 'numpy<2'`, or `pip install ai-edge-litert` where it has a wheel"
+        )
+
+
+def _version_tuple(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _unusable(name: str, error: Exception) -> EngineError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return EngineError(f"{name} is installed but does not work ({reason}): reinstall it")
+    return EngineError(f"{name} is installed but does not work here ({reason}): reinstall it")
