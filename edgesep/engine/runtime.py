@@ -43,7 +43,7 @@ def kernels(interpreter: Any, *, reference: bool) -> str:
     if reference:
         return "reference kernels"
     # No public way to ask: a runtime without this method leaves the question open.
-    nodes = getattr(interpreter, "_get_ops_details", list)()
+    nodes: list[Any] = getattr(interpreter, "_get_ops_details", list)()
     delegated = any(node["op_name"] == "DELEGATE" for node in nodes)
     return "XNNPACK" if delegated else "optimised kernels, no delegate seen"
 
