@@ -10,7 +10,8 @@ import pytest
 
 from edgesep.card import Card, StateSpec, write_card
 from edgesep.contract import FrameContract
-from export.tflite import QGraph, QOp, QTensor, state_columns, write_tflite
+from export.qgraph import QGraph, QOp, QTensor, state_columns
+from export.tflite import write_tflite
 
 BANDS = 64
 SINGLE_BINS = 32

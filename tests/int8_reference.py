@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from export.tflite import QGraph, QOp, QTensor
+from export.qgraph import QGraph, QOp, QTensor
 
 Int64 = NDArray[np.int64]
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgesep.engine.runtime import make_interpreter
 from edgesep.errors import ModelError
-from export.tflite import QGraph, QOp, QTensor, state_columns, write_tflite
+from export.qgraph import QGraph, QOp, QTensor, state_columns
+from export.tflite import write_tflite
 from tests import int8_reference
 from tests.helpers import random_graph
 
