@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import index
 
 from edgesep.errors import SettingsError
@@ -91,7 +92,7 @@ def _band_edges(values: object) -> tuple[int, ...]:
         raise SettingsError(
             f"band_edges is {_brief(edges)}: it must start with 0 and end with {BINS}"
         )
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         if left >= right:
             raise SettingsError(f"band_edges has {right} after {left}: each must be larger")
     return edges

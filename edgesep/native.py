@@ -123,7 +123,8 @@ class CStream:
         self._memory = ffi.new("uint64_t[]", (size + 7) // 8)  # aligned to eight bytes
         check(lib.edgesep_frontend_init(self._memory, size, description))
         self._state = ffi.cast("edgesep_frontend *", self._memory)
-        self._hop_shape = (channels, contract.hop_samples)
+        self._hop = np.zeros((channels, contract.hop_samples), np.int16)
+        self._hop_pointer = ffi.from_buffer("int16_t[]", self._hop)
         self._features = np.zeros((contract.bands, 2), np.int8)
         self._features_pointer = ffi.from_buffer("int8_t[]", self._features)
         self._gains: NDArray[np.uint16] | None = None  # the table _gains_pointer points to
@@ -141,16 +142,13 @@ class CStream:
         """Return the masked hop (channels, H)."""
         if gains_q15 is not self._gains:  # the table stays the same for most hops
             self._take_gains(gains_q15)
-        hop = np.empty(self._hop_shape, np.int16)
-        from_buffer = self._ffi.from_buffer
-        status = self._lib.edgesep_synthesise(
-            self._state,
-            from_buffer("int8_t[]", mask),
-            self._gains_pointer,
-            from_buffer("int16_t[]", hop),
+        pointer = self._ffi.from_buffer("int8_t[]", mask)
+        check(
+            self._lib.edgesep_synthesise(
+                self._state, pointer, self._gains_pointer, self._hop_pointer
+            )
         )
-        check(status)
-        return hop
+        return self._hop.copy()
 
     def _take_gains(self, gains_q15: NDArray[np.uint16]) -> None:
         """Point at another gain table and keep it alive."""

@@ -61,8 +61,12 @@ static void run_stream(const int32_t job[8]) {
     static int16_t hop[EDGESEP_MAX_CHANNELS * EDGESEP_BINS];
     static int8_t mask[EDGESEP_BINS], features[2 * EDGESEP_BINS];
     const edgesep_contract contract = {
-        .hop_samples = job[2], .fade_samples = job[3], .channels = job[4],
-        .bands = job[5], .floor_rise_shift = job[6], .floor_fall_shift = job[7],
+        .hop_samples = job[2],
+        .fade_samples = job[3],
+        .channels = job[4],
+        .bands = job[5],
+        .floor_rise_shift = job[6],
+        .floor_fall_shift = job[7],
         .band_edges = edges,
     };
     const size_t bands = (size_t)job[5], samples = (size_t)job[4] * (size_t)job[2];

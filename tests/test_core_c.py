@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,18 @@ def test_the_core_needs_nothing_but_memory_copies(tmp_path: Path) -> None:
     ours = {name for kind, name in symbols if kind in "TR"}
     assert foreign - ours <= {"memcpy", "memmove", "memset"}
     assert not [name for kind, name in symbols if kind in "BbDdC"]
+
+
+def test_a_missing_compiler_does_not_fail_the_install(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    pytest.importorskip("cffi")
+    root = core_jobs.CORE.parent.parent
+    shutil.copy(root / "setup.py", tmp_path)
+    shutil.copytree(core_jobs.CORE, tmp_path / "edgesep" / "core")
+    command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+    no_compiler = os.environ | {"CC": "false"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=no_compiler, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "failed" in done.stderr and not list(tmp_path.glob("edgesep/*.so"))

@@ -6,7 +6,7 @@
 #ifndef EDGESEP_CLONES_H
 #define EDGESEP_CLONES_H
 
-#if defined(EDGESEP_X86_CLONES) && defined(__x86_64__) && defined(__gnu_linux__) && \
+#if defined(EDGESEP_X86_CLONES) && defined(__x86_64__) && defined(__gnu_linux__) &&                \
     ((defined(__clang__) && __clang_major__ >= 16) || (!defined(__clang__) && __GNUC__ >= 8))
 #define EDGESEP_HOT __attribute__((target_clones("avx2", "default")))
 #else

@@ -1,6 +1,7 @@
 /* Bands, levels and the noise floor; see edgesep_features.h. */
 #include "edgesep_features.h"
 
+#include "edgesep_clones.h"
 #include "edgesep_fixed.h"
 #include "edgesep_tables.h"
 
@@ -16,15 +17,20 @@ static uint64_t squared(int32_t part) {
     return (uint64_t)(x * x);
 }
 
-uint64_t edgesep_band_power(const edgesep_block *spectrum, int first, int last) {
-    uint64_t power = squared(spectrum->re[first]);
-    if (first > 0) { /* the imaginary part of bin 0 is the Nyquist bin */
-        power += squared(spectrum->im[first]);
-    }
-    for (int k = first + 1; k < last; k++) {
-        power += squared(spectrum->re[k]) + squared(spectrum->im[k]);
+static uint64_t band_power(const edgesep_block *spectrum, int first, int last) {
+    uint64_t power = 0;
+    for (int k = first; k < last; k++) {
+        power += squared(spectrum->re[k]);
+        power += k == 0 ? 0 : squared(spectrum->im[k]); /* im[0] is the Nyquist bin */
     }
     return power;
+}
+
+void edgesep_add_band_power(const edgesep_block *spectrum, const uint16_t *edges, int bands,
+                            int shift, uint64_t *power) {
+    for (int b = 0; b < bands; b++) {
+        power[b] += band_power(spectrum, edges[b], edges[b + 1]) >> shift;
+    }
 }
 
 /* log2 of a positive power, Q8. */
@@ -37,21 +43,27 @@ static int32_t log2_q8(uint64_t power) {
     return exponent * 256 + ((log + 128) >> 8);
 }
 
-int32_t edgesep_level_q8(uint64_t power, int scale) {
-    if (power == 0) {
-        return LEVEL_MIN;
+void edgesep_levels_q8(const uint64_t *power, int bands, int scale, int32_t *levels_q8) {
+    for (int b = 0; b < bands; b++) {
+        const int32_t level = power[b] == 0 ? LEVEL_MIN : log2_q8(power[b]) + scale * 256;
+        levels_q8[b] = fx_clamp(level, LEVEL_MIN, LEVEL_MAX);
     }
-    return fx_clamp(log2_q8(power) + scale * 256, LEVEL_MIN, LEVEL_MAX);
 }
 
-int32_t edgesep_track_floor(int32_t floor_q16, int32_t level_q8, int rise_shift, int fall_shift) {
-    const int32_t above = level_q8 * 256 - floor_q16;
-    return floor_q16 + (above >> (above > 0 ? rise_shift : fall_shift));
-}
-
-void edgesep_quantise_features(int32_t level_q8, int32_t floor_q16, int8_t features[2]) {
+EDGESEP_HOT
+void edgesep_track_and_quantise(const int32_t *restrict levels_q8, int bands, int rise_shift,
+                                int fall_shift, int32_t *restrict floors_q16,
+                                int8_t *restrict features) {
     const int32_t half = 1 << (STEP_BITS - 1);
-    const int32_t above = level_q8 - (floor_q16 >> 8);
-    features[0] = fx_sat8((level_q8 - LEVEL_CENTRE + half) >> STEP_BITS);
-    features[1] = fx_sat8(((above + half) >> STEP_BITS) - FLOOR_OFFSET);
+    for (int b = 0; b < bands; b++) {
+        const int32_t level = levels_q8[b];
+        const int32_t difference = level * 256 - floors_q16[b];
+        const int32_t rise = difference >> rise_shift;
+        const int32_t fall = difference >> fall_shift;
+        const int32_t floor = floors_q16[b] + (difference > 0 ? rise : fall);
+        const int32_t above = level - (floor >> 8);
+        floors_q16[b] = floor;
+        features[2 * b] = fx_sat8((level - LEVEL_CENTRE + half) >> STEP_BITS);
+        features[2 * b + 1] = fx_sat8(((above + half) >> STEP_BITS) - FLOOR_OFFSET);
+    }
 }

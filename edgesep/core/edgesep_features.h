@@ -9,16 +9,16 @@
 /* Noise floor before the first frame: log2 power in Q16, the highest level there is. */
 #define EDGESEP_FLOOR_START (10495 << 8)
 
-/* Power of bins first .. last - 1, in units of 2^(2 (exponent + 6)); bin 0 is DC alone. */
-uint64_t edgesep_band_power(const edgesep_block *spectrum, int first, int last);
+/* Add the power in each band of a channel, shifted right by `shift` (0 .. 63), to power[bands].
+ * Unit of the power: 2^(2 (exponent + 6)); bin 0 is DC alone. */
+void edgesep_add_band_power(const edgesep_block *spectrum, const uint16_t *edges, int bands,
+                            int shift, uint64_t *power);
 
-/* log2 of power * 2^scale, Q8, clamped to 2048 .. 10495; 2048 for no power. */
-int32_t edgesep_level_q8(uint64_t power, int scale);
+/* log2 of power[bands] * 2^scale, Q8, clamped to 2048 .. 10495; 2048 for no power. */
+void edgesep_levels_q8(const uint64_t *power, int bands, int scale, int32_t *levels_q8);
 
-/* Noise floor, Q16, after a frame of this level, Q8. */
-int32_t edgesep_track_floor(int32_t floor_q16, int32_t level_q8, int rise_shift, int fall_shift);
-
-/* Write the band's two features. */
-void edgesep_quantise_features(int32_t level_q8, int32_t floor_q16, int8_t features[2]);
+/* Move the noise floors, Q16, after a frame of these levels, Q8; write features[bands][2]. */
+void edgesep_track_and_quantise(const int32_t *levels_q8, int bands, int rise_shift, int fall_shift,
+                                int32_t *floors_q16, int8_t *features);
 
 #endif

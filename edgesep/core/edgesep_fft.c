@@ -55,8 +55,8 @@ EDGESEP_INLINE void butterfly(const int32_t *xr, const int32_t *xi, int in, int3
         fx_rshr(fx_shl(xr[in], room), 2),
         fx_rshr(fx_shl(xi[in], room), 2),
     };
-    const complex32 y1 = turn(fx_shl(xr[in + step], room), fx_shl(xi[in + step], room),
-                              c[twiddle], s[twiddle]);
+    const complex32 y1 =
+        turn(fx_shl(xr[in + step], room), fx_shl(xi[in + step], room), c[twiddle], s[twiddle]);
     const complex32 y2 = turn(fx_shl(xr[in + 2 * step], room), fx_shl(xi[in + 2 * step], room),
                               c[2 * twiddle], s[2 * twiddle]);
     const complex32 y3 = turn(fx_shl(xr[in + 3 * step], room), fx_shl(xi[in + 3 * step], room),

@@ -48,7 +48,7 @@ static inline int8_t fx_sat8(int32_t x) {
 
 /* x for x >= 0, else -x - 1: as many bits as the number needs besides its sign. */
 static inline int32_t fx_magnitude_bits(int32_t x) {
-    return x ^ (x >> 31);
+    return x < 0 ? ~x : x;
 }
 
 /* Number of bits of x; 0 has none. */
@@ -65,8 +65,12 @@ static inline int fx_bit_length32(uint32_t x) {
 }
 
 static inline int fx_bit_length64(uint64_t x) {
+#if defined(__GNUC__)
+    return x == 0 ? 0 : 64 - __builtin_clzll(x);
+#else
     const uint32_t high = (uint32_t)(x >> 32);
     return high != 0 ? 32 + fx_bit_length32(high) : fx_bit_length32((uint32_t)x);
+#endif
 }
 
 #endif

@@ -83,7 +83,7 @@ void edgesep_window_frame(const edgesep_block *frame, const int32_t *window, int
     const int32_t *re = frame->re + EDGESEP_BINS - pairs;
     const int32_t *im = frame->im + EDGESEP_BINS - pairs;
     const int shift = -(frame->exponent + 2 + EDGESEP_FRACTION_BITS); /* window is Q30: 2 */
-    if (shift > 31) { /* rounds an int32 to 0 */
+    if (shift > 31) {                                                 /* rounds an int32 to 0 */
         memset(samples, 0, (size_t)count * sizeof *samples);
     } else if (shift > 0) {
         window_out(re, im, window, pairs, shift, samples);
@@ -92,8 +92,7 @@ void edgesep_window_frame(const edgesep_block *frame, const int32_t *window, int
     }
 }
 
-int edgesep_forward(const int16_t *frames, int count, int32_t *re, int32_t *im,
-                    int32_t *exponent) {
+int edgesep_forward(const int16_t *frames, int count, int32_t *re, int32_t *im, int32_t *exponent) {
     if (frames == NULL || re == NULL || im == NULL || exponent == NULL || count < 0) {
         return EDGESEP_BAD_ARGUMENT;
     }

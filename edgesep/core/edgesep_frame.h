@@ -25,8 +25,7 @@ void edgesep_window_frame(const edgesep_block *frame, const int32_t *window, int
 
 /* Batches, for tests and measurements. frames: count x 512. re, im: count x 256.
  * exponent: count. samples: count x 512, windowed by the analysis window only. */
-int edgesep_forward(const int16_t *frames, int count, int32_t *re, int32_t *im,
-                    int32_t *exponent);
+int edgesep_forward(const int16_t *frames, int count, int32_t *re, int32_t *im, int32_t *exponent);
 int edgesep_inverse(const int32_t *re, const int32_t *im, const int32_t *exponent, int count,
                     int32_t *samples, int32_t *out_exponent);
 

@@ -26,11 +26,20 @@ struct edgesep_frontend {
     uint32_t ready;
     int32_t hop, fade, channels, bands, floor_rise_shift, floor_fall_shift;
     int32_t window[MAX_SYNTHESIS]; /* hop + fade used, Q30 */
-    int32_t floor[EDGESEP_BINS];   /* bands used, Q16 */
+    int32_t floors[EDGESEP_BINS];  /* bands used, Q16 */
     uint16_t edges[EDGESEP_BINS + 1];
-    edgesep_block work, scratch;
-    int32_t bin_gains[EDGESEP_BINS];  /* Q15 */
-    int32_t samples[MAX_SYNTHESIS];   /* ten fraction bits */
+    edgesep_block scratch;
+    union { /* what one call needs and the next does not */
+        struct {
+            uint64_t power[EDGESEP_BINS]; /* bands used */
+            int32_t levels[EDGESEP_BINS]; /* bands used, Q8 */
+        } analysis;
+        struct {
+            edgesep_block masked;
+            int32_t bin_gains[EDGESEP_BINS]; /* Q15 */
+            int32_t samples[MAX_SYNTHESIS];  /* hop + fade used, ten fraction bits */
+        } synthesis;
+    } passing;
     channel channel[];
 };
 
@@ -139,7 +148,7 @@ int edgesep_frontend_reset(edgesep_frontend *frontend) {
     }
     memset(frontend->channel, 0, (size_t)frontend->channels * sizeof *frontend->channel);
     for (int32_t b = 0; b < frontend->bands; b++) {
-        frontend->floor[b] = EDGESEP_FLOOR_START;
+        frontend->floors[b] = EDGESEP_FLOOR_START;
     }
     return EDGESEP_OK;
 }
@@ -170,15 +179,21 @@ static int common_scale(const edgesep_frontend *f) {
     return scale;
 }
 
-/* Power of a band, the mean of all channels, in units of 2^scale. */
-static uint64_t mean_power(const edgesep_frontend *f, int first, int last, int scale) {
-    uint64_t sum = 0;
+/* Power of each band, the mean of all channels, in units of 2^scale. */
+static void mean_power(const edgesep_frontend *f, int scale, uint64_t *power) {
+    memset(power, 0, (size_t)f->bands * sizeof *power);
     for (int32_t i = 0; i < f->channels; i++) {
         const channel *c = &f->channel[i];
-        const int shift = c->sounding ? scale - power_scale(c) : 64;
-        sum += shift < 64 ? edgesep_band_power(&c->spectrum, first, last) >> shift : 0;
+        const int shift = scale - power_scale(c);
+        if (c->sounding && shift < 64) {
+            edgesep_add_band_power(&c->spectrum, f->edges, f->bands, shift, power);
+        }
     }
-    return f->channels == 1 ? sum : sum / (uint64_t)f->channels;
+    if (f->channels > 1) {
+        for (int32_t b = 0; b < f->bands; b++) {
+            power[b] /= (uint64_t)f->channels;
+        }
+    }
 }
 
 int edgesep_analyse(edgesep_frontend *frontend, const int16_t *hop, int8_t *features) {
@@ -192,26 +207,26 @@ int edgesep_analyse(edgesep_frontend *frontend, const int16_t *hop, int8_t *feat
     for (int32_t i = 0; i < f->channels; i++) {
         take_hop(f, &f->channel[i], hop + i * f->hop);
     }
+    uint64_t *power = f->passing.analysis.power;
+    int32_t *levels = f->passing.analysis.levels;
     const int scale = common_scale(f);
-    for (int32_t b = 0; b < f->bands; b++) {
-        const uint64_t power = mean_power(f, f->edges[b], f->edges[b + 1], scale);
-        const int32_t level = edgesep_level_q8(power, scale);
-        f->floor[b] =
-            edgesep_track_floor(f->floor[b], level, f->floor_rise_shift, f->floor_fall_shift);
-        edgesep_quantise_features(level, f->floor[b], features + 2 * b);
-    }
+    mean_power(f, scale, power);
+    edgesep_levels_q8(power, f->bands, scale, levels);
+    edgesep_track_and_quantise(levels, f->bands, f->floor_rise_shift, f->floor_fall_shift,
+                               f->floors, features);
     return EDGESEP_OK;
 }
 
 /* Spread the gain of each band over its bins. */
-static int spread_gains(edgesep_frontend *f, const int8_t *mask, const uint16_t *gains_q15) {
+static int spread_gains(const edgesep_frontend *f, const int8_t *mask, const uint16_t *gains_q15,
+                        int32_t *bin_gains) {
     for (int32_t b = 0; b < f->bands; b++) {
         const int32_t gain = gains_q15[mask[b] + 128];
         if (gain > EDGESEP_UNITY_Q15) {
             return EDGESEP_BAD_GAIN;
         }
         for (int k = f->edges[b]; k < f->edges[b + 1]; k++) {
-            f->bin_gains[k] = gain;
+            bin_gains[k] = gain;
         }
     }
     return EDGESEP_OK;
@@ -240,16 +255,19 @@ int edgesep_synthesise(edgesep_frontend *frontend, const int8_t *mask, const uin
         return EDGESEP_NOT_READY;
     }
     edgesep_frontend *f = frontend;
-    const int status = spread_gains(f, mask, gains_q15);
+    edgesep_block *masked = &f->passing.synthesis.masked;
+    int32_t *bin_gains = f->passing.synthesis.bin_gains;
+    int32_t *samples = f->passing.synthesis.samples;
+    const int status = spread_gains(f, mask, gains_q15, bin_gains);
     if (status != EDGESEP_OK) {
         return status;
     }
     for (int32_t i = 0; i < f->channels; i++) {
         channel *c = &f->channel[i];
-        edgesep_apply_gains(&c->spectrum, f->bin_gains, &f->work);
-        edgesep_synthesise_frame(&f->work, &f->scratch);
-        edgesep_window_frame(&f->work, f->window, f->hop + f->fade, f->samples);
-        overlap_add(f->samples, c->tail, f->hop, f->fade, hop + i * f->hop);
+        edgesep_apply_gains(&c->spectrum, bin_gains, masked);
+        edgesep_synthesise_frame(masked, &f->scratch);
+        edgesep_window_frame(masked, f->window, f->hop + f->fade, samples);
+        overlap_add(samples, c->tail, f->hop, f->fade, hop + i * f->hop);
     }
     return EDGESEP_OK;
 }

@@ -22,12 +22,12 @@
 #define EDGESEP_MAX_CHANNELS 64
 
 typedef struct edgesep_contract {
-    int32_t hop_samples;  /* H: 32, 64, 128 or 256 */
-    int32_t fade_samples; /* F: 32, 64 or 128, at most H; the output lags by F samples */
-    int32_t channels;     /* 1 .. 64 */
-    int32_t bands;        /* 1 .. 256 */
-    int32_t floor_rise_shift; /* 0 .. 16 */
-    int32_t floor_fall_shift; /* 0 .. 16 */
+    int32_t hop_samples;        /* H: 32, 64, 128 or 256 */
+    int32_t fade_samples;       /* F: 32, 64 or 128, at most H; the output lags by F samples */
+    int32_t channels;           /* 1 .. 64 */
+    int32_t bands;              /* 1 .. 256 */
+    int32_t floor_rise_shift;   /* 0 .. 16 */
+    int32_t floor_fall_shift;   /* 0 .. 16 */
     const uint16_t *band_edges; /* bands + 1 rising bin numbers, 0 .. 256; copied by init */
 } edgesep_contract;
 
