@@ -2,7 +2,7 @@
 
     python benchmarks/stft.py [--blocks 40]
 
-Needs scipy, cmsisdsp and rich (pip install 'edgesep[dev]') and the compiled core. Accuracy is
+Needs scipy, cmsisdsp and rich (pip install 'edgesep[bench]') and the compiled core. Accuracy is
 the SNR over windowed speech-like frames; speed is the median of interleaved blocks in one run,
 so that a busy machine slows all rows alike. Exit status 1 when a target is missed.
 """

@@ -24,7 +24,7 @@ class Frontend:
     time differences between them survive. One object serves one stream and one thread.
 
     contract: the model's FrameContract. channels: 1 to 64. backend: "c", "numpy" (the twin, same
-    bits) or "auto": C where it is built, else the twin with one warning per process.
+    bits) or "auto": C where it is built, else the twin, said once in the log.
     Raises SettingsError for a bad value, EngineError for a C core that is asked for and missing.
     """
 
@@ -77,9 +77,15 @@ class Stream(Protocol):
     """What Frontend needs of a backend; arguments are validated."""
 
     def __init__(self, contract: FrameContract, channels: int) -> None: ...
-    def analyse(self, hop: Hop) -> Bytes: ...
-    def synthesise(self, mask: Bytes, gains_q15: Gains) -> Hop: ...
-    def reset(self) -> None: ...
+
+    def analyse(self, hop: Hop) -> Bytes:
+        """Take a hop (channels, H); return its features (bands, 2)."""
+
+    def synthesise(self, mask: Bytes, gains_q15: Gains) -> Hop:
+        """Return the masked hop (channels, H)."""
+
+    def reset(self) -> None:
+        """Forget the stream."""
 
 
 class NumpyStream:

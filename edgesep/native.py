@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-import warnings
+import logging
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def available() -> bool:
 def resolve(backend: str) -> str:
     """Turn "auto", "c" or "numpy" into the backend that runs: "c" or "numpy".
 
-    "auto" without the compiled core is the NumPy twin, with one warning per process. Raises
+    "auto" without the compiled core is the NumPy twin, with one logged warning per process. Raises
     EngineError when "c" is asked for and missing, SettingsError for another name.
     """
     if backend not in BACKENDS:
@@ -41,13 +42,17 @@ def resolve(backend: str) -> str:
         return "numpy" if backend == "numpy" else "c"
     if backend == "c":
         raise EngineError(f"backend 'c' is not built ({_reason}): {HOW_TO_BUILD}")
-    # The warnings registry shows a message once per place: this is that one place.
-    warnings.warn(
-        f"the C core is not built: the slower NumPy twin runs (same bits); {HOW_TO_BUILD}",
-        RuntimeWarning,
-        stacklevel=1,
-    )
+    _say_once_that_the_twin_runs()
     return "numpy"
+
+
+@functools.cache
+def _say_once_that_the_twin_runs() -> None:
+    """Log one line, which goes to stderr unless the application has set up logging."""
+    logging.getLogger("edgesep").warning(
+        "edgesep: the C core is not built: the slower NumPy twin runs (same bits); %s",
+        HOW_TO_BUILD,
+    )
 
 
 def library() -> tuple[Any, Any]:
