@@ -256,16 +256,16 @@ class _FileReport:
             self.error(outcome.error)
         if outcome.result is None:
             return
-        result = outcome.result
+        result, name = outcome.result, _one_line(outcome.source)
         if result.over_full_scale:
             self._line.note(
-                f"edgesep: warning: {outcome.source}: {result.over_full_scale} samples beyond "
-                "full scale (1.0) were clipped: turn the input down"
+                f"edgesep: warning: {name}: {result.over_full_scale} samples beyond full scale "
+                "(1.0) were clipped: turn the input down"
             )
         if not self._quiet:
             speed = result.seconds / max(result.elapsed_s, 1e-9)
             self._line.note(
-                f"{outcome.source}: {result.seconds:.1f} s of sound in {result.elapsed_s:.1f} s "
+                f"{name}: {result.seconds:.1f} s of sound in {result.elapsed_s:.1f} s "
                 f"({speed:.0f} times real time)"
             )
 
@@ -278,6 +278,7 @@ def _summarize(plan: Plan, outcomes: Sequence[Outcome], stream: TextIO) -> int:
     """Print a table of what failed, if there was more than one file; return the exit status."""
     failed = [(name, str(error)) for name, error in plan.failures]
     failed += [(item.source, item.error) for item in outcomes if item.error is not None]
+    failed = [(_one_line(name), _one_line(why)) for name, why in failed]
     total = len(plan.failures) + len(outcomes)
     if failed and total > 1:
         width = max(len(name) for name, _ in failed)
@@ -316,6 +317,9 @@ def _bytes(path: os.PathLike[str]) -> int:
 
 
 def _print_error(message: str) -> None:
-    """Print one line, whatever a file name or a foreign message holds."""
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
-    print(f"edgesep: error: {line}", file=sys.stderr)
+    print(f"edgesep: error: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """Make one harmless line of a text, whatever a file name or a foreign message holds."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

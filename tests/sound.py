@@ -33,12 +33,12 @@ def noise16(frames: int, channels: int = 1, seed: int = 0, level: float = 3000) 
     return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
 
 
-def best_shift(reference: NDArray, other: NDArray, reach: int = 200) -> int:
+def best_shift(reference: NDArray, other: NDArray, reach: int = 500) -> int:
     """Return by how many samples `other` (n,) is late against `reference` (n,)."""
-    shifts = range(-reach, reach + 1)
-    middle = reference[reach:-reach]
-    scores = [float(middle @ other[reach + s : len(other) - reach + s]) for s in shifts]
-    return shifts[int(np.argmax(scores))]
+    size = len(reference) + len(other)
+    spectrum = np.fft.rfft(other, size) * np.conj(np.fft.rfft(reference, size))
+    scores = np.roll(np.fft.irfft(spectrum, size), reach)[: 2 * reach + 1]
+    return int(np.argmax(scores)) - reach
 
 
 def snr_db(reference: NDArray, other: NDArray) -> float:
@@ -48,11 +48,11 @@ def snr_db(reference: NDArray, other: NDArray) -> float:
         return float(10 * np.log10(np.sum(np.square(reference, dtype=float)) / np.sum(error**2)))
 
 
-def command(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess:
+def command(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run `python -m edgesep ARGUMENTS` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "edgesep", *map(str, arguments)],
-        capture_output=True, timeout=60, env=environment(), check=False, **options,
+        input=stdin, capture_output=True, timeout=60, env=environment(), check=False,
     )  # fmt: skip
 
 

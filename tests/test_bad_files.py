@@ -72,7 +72,8 @@ def test_an_unprintable_name_stays_on_one_line(fails, tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "subtype"),
     [("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("ogg", "OPUS"), ("aiff", "PCM_16"),
-     ("mp3", "MPEG_LAYER_III"), ("rf64", "PCM_16"), ("w64", "PCM_16"), ("caf", "PCM_16"), ("au", "PCM_16")],
+     ("mp3", "MPEG_LAYER_III"), ("rf64", "PCM_16"), ("w64", "PCM_16"), ("caf", "PCM_16"),
+     ("au", "PCM_16")],
 )  # fmt: skip
 @pytest.mark.parametrize("share", [0.95, 0.5])
 def test_truncated(fails, tmp_path, suffix, subtype, share):

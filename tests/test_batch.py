@@ -180,6 +180,7 @@ def parts(folder):
     return list(folder.glob("*/.edgesep-*")) + list(folder.glob(".edgesep-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(tmp_path, model, jobs, number):
@@ -201,6 +202,7 @@ def workers(pid):
     return [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc here")
 def test_a_process_that_dies_fails_its_file_and_the_others_go_on(tmp_path, model):
     source, out = long_files(tmp_path / "in", 1), tmp_path / "out"

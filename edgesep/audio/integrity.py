@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-__all__ = ["describe_missing_end"]
+__all__ = ["describe_missing_end", "has_several_ogg_streams"]
 
 _OGG_PAGE_MAX_BYTES = 65307
-_OGG_LAST_PAGE = 4  # bit of the page's header type
+_OGG_FIRST_PAGE, _OGG_LAST_PAGE = 2, 4  # bits of a page's flags
 # Sizes that programs which cannot seek back leave in a header: arecord 0x80000000,
 # sox 0x7ffff000 and up, ffmpeg and others 0xffffffff and a little below; CAF says -1.
 _PLACEHOLDERS = (
@@ -93,19 +95,32 @@ def _compare(promised_bytes: int, present_bytes: int) -> str | None:
     return f"its header promises {promised_bytes} bytes of sound, {max(0, present_bytes)} are there"
 
 
+def has_several_ogg_streams(path: Path) -> bool:
+    """Tell whether an Ogg stream begins after another one in the same file. Raises OSError."""
+    with path.open("rb") as file:
+        begins = [bool(flags & _OGG_FIRST_PAGE) for _, flags in _ogg_pages(file)]
+    return any(late and not early for early, late in pairwise(begins))
+
+
 def _check_ogg(file: BinaryIO, file_bytes: int) -> str | None:
     """Look at the last page: it must be whole and carry the end-of-stream mark."""
-    start = max(0, file_bytes - 2 * _OGG_PAGE_MAX_BYTES)
-    file.seek(start)
-    tail = file.read()
-    position = tail.rfind(b"OggS")
-    header = tail[position : position + 27]
-    if position < 0 or len(header) < 27:
+    *_, (last_end, last_flags) = _ogg_pages(file)
+    if last_end > file_bytes:
         return "its last Ogg page is cut"
-    segments = tail[position + 27 : position + 27 + header[26]]
-    body = len(tail) - position - 27 - header[26]
-    if len(segments) < header[26] or body < sum(segments):
-        return "its last Ogg page is cut"
-    if not header[5] & _OGG_LAST_PAGE:
+    if not last_flags & _OGG_LAST_PAGE:
         return "its last Ogg page carries no end-of-stream mark"
     return None
+
+
+def _ogg_pages(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Yield where each page ends, bytes from the file's start, and its flags (RFC 3533)."""
+    position = 0
+    while True:
+        file.seek(position)
+        header = file.read(27)
+        if header[:4] != b"OggS":
+            return
+        sizes = file.read(header[26]) if len(header) == 27 else b""
+        whole = len(header) == 27 and len(sizes) == header[26]
+        position += 27 + len(sizes) + sum(sizes) if whole else _OGG_PAGE_MAX_BYTES
+        yield position, header[5] if len(header) > 5 else 0

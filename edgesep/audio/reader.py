@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 
 from edgesep.audio.formats import CONTAINERS, FLOAT_CODED
-from edgesep.audio.integrity import describe_missing_end
+from edgesep.audio.integrity import describe_missing_end, has_several_ogg_streams
+from edgesep.audio.mpeg import count_samples_without_header
 from edgesep.audio.resample import RATE_MAX_HZ, RATE_MIN_HZ
 from edgesep.audio.samples import Samples
 from edgesep.contract import RATE_HZ
@@ -26,6 +27,7 @@ AUDIO_SUFFIXES = frozenset(CONTAINERS)
 
 BLOCK_SAMPLES = 1 << 17  # of all channels together: 0.5 MB of float32
 UNKNOWN_LENGTH_FRAMES = 1 << 62  # libsndfile says 2^63 - 1 for a FLAC that went through a pipe
+MP3_FRAME_SAMPLES = 1152
 # Everything else in libsndfile decodes to 16 bits or fewer, so int16 loses nothing.
 WIDE_SUBTYPES = FLOAT_CODED | {
     "PCM_24", "PCM_32", "ALAC_20", "ALAC_24", "ALAC_32", "DWVW_24", "DWVW_N"
@@ -72,6 +74,8 @@ class AudioReader:
         known = self._file.frames < UNKNOWN_LENGTH_FRAMES
         self.frames = self._file.frames if known else None
         try:
+            if self.container == "MP3":
+                self._distrust_guessed_length()
             self._check()
         except AudioFileError:
             self.close()
@@ -119,6 +123,11 @@ class AudioReader:
         missing = describe_missing_end(self.path)
         if missing:
             raise self._truncated(missing)
+        if self.container == "OGG" and has_several_ogg_streams(self.path):
+            raise AudioFileError(
+                f"{self.path}: several Ogg streams in one file, of which libsndfile would read "
+                "only the first: join them first (ffmpeg -i IN OUT.wav)"
+            )
         if not RATE_MIN_HZ <= self.rate_hz <= RATE_MAX_HZ:
             raise AudioFileError(
                 f"{self.path}: sampled at {self.rate_hz} Hz, supported are {RATE_MIN_HZ} to "
@@ -126,6 +135,18 @@ class AudioReader:
             )
         if self.frames == 0:
             raise AudioFileError(f"{self.path}: holds no samples: record it again")
+
+    def _distrust_guessed_length(self) -> None:
+        """Refuse an MP3 whose end libsndfile would drop; forget its guess where it is too long."""
+        counted = count_samples_without_header(self.path)
+        if counted is None or self.frames is None:
+            return
+        if self.frames < counted - 2 * MP3_FRAME_SAMPLES:
+            raise AudioFileError(
+                f"{self.path}: an MP3 that does not state its length, and whose end libsndfile "
+                "would therefore drop: convert it first (ffmpeg -i IN OUT.wav)"
+            )
+        self.frames = None
 
     def _read(self, frames: int, dtype: str, position: int) -> Samples:
         try:

@@ -1,4 +1,4 @@
-"""A stream of any rate and block size through an Isolator: as long as the input, aligned with it."""
+"""A stream of any rate and block size through an Isolator: as long as the input, and aligned."""
 
 from __future__ import annotations
 
