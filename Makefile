@@ -1,0 +1,54 @@
+# One command each; `make` lists them. Everything is installed into .venv/, nothing elsewhere.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/core/*.c edgesep/core/*.h)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint format bench clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/demo.stamp ## isolate the speech of a sample into demo_output/
+	@$(BIN)/python demo/run.py
+
+test: $(VENV)/test.stamp ## run all tests; skips name what they miss
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/dev.stamp ## run the tests that take under a minute together
+	$(BIN)/python -m pytest -m "not slow and not aarch64"
+
+lint: $(VENV)/dev.stamp ## check style and types, change nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## put the code into the common format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/bench.stamp ## measure the transforms and the frame path
+	$(BIN)/python benchmarks/stft.py
+
+clean: ## remove what the commands here made; trained weights in build/ stay
+	rm -rf $(VENV) build/lib.* build/temp.* build/bdist.* dist demo_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f edgesep/_core*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a command needs beyond the product: its extras of pyproject.toml.
+$(VENV)/demo.stamp: EXTRAS := demo
+$(VENV)/dev.stamp: EXTRAS := dev
+$(VENV)/test.stamp: EXTRAS := dev,export
+$(VENV)/bench.stamp: EXTRAS := bench
+
+$(VENV)/%.stamp: $(SETUP) | $(BIN)/pip
+	@echo "installing edgesep [$(EXTRAS)] into $(VENV)/ ..."
+	@$(PIP) --editable ".[$(EXTRAS)]"
+	@touch $@
+
+# Without python3-venv this leaves no pip behind, so that the next try starts here again.
+$(BIN)/pip:
+	@$(PYTHON) -m venv $(VENV) || { echo "apt install python3-venv, then try again" >&2; exit 1; }
