@@ -16,6 +16,8 @@ Hop = NDArray[np.int16]
 Bytes = NDArray[np.int8]
 Gains = NDArray[np.uint16]
 
+_INT16, _INT8 = np.dtype(np.int16), np.dtype(np.int8)  # comparing with these is quick
+
 
 class Frontend:
     """Analyse hops and synthesise masked hops of one stream, with the bits of the frame contract.
@@ -46,7 +48,7 @@ class Frontend:
 
         The array returned is overwritten by the next call. Raises SamplesError for another hop.
         """
-        if hop.shape != self._hop_shape or hop.dtype != np.int16 or not hop.flags.c_contiguous:
+        if hop.dtype != _INT16 or hop.shape != self._hop_shape or not hop.flags.c_contiguous:
             raise SamplesError(
                 f"hop is {hop.dtype} {hop.shape}: give C-contiguous int16 {self._hop_shape}"
             )
@@ -62,7 +64,7 @@ class Frontend:
         if gains_q15 is not self._gains:  # checked when it changes
             check_gain_table(gains_q15)
             self._gains = gains_q15
-        if mask.shape != self._mask_shape or mask.dtype != np.int8 or not mask.flags.c_contiguous:
+        if mask.dtype != _INT8 or mask.shape != self._mask_shape or not mask.flags.c_contiguous:
             raise SamplesError(
                 f"mask is {mask.dtype} {mask.shape}: give C-contiguous int8 {self._mask_shape}"
             )

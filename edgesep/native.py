@@ -110,7 +110,10 @@ class CStream:
 
     def __init__(self, contract: FrameContract, channels: int) -> None:
         """Set the core up for a stream of so many channels."""
-        ffi, lib = self._ffi, self._lib = library()
+        ffi, lib = library()
+        self._from_buffer = ffi.from_buffer
+        self._analyse, self._synthesise = lib.edgesep_analyse, lib.edgesep_synthesise
+        self._reset = lib.edgesep_frontend_reset
         edges = ffi.new("uint16_t[]", contract.band_edges)
         description = ffi.new(
             "edgesep_contract *",
@@ -137,8 +140,10 @@ class CStream:
 
     def analyse(self, hop: NDArray[np.int16]) -> NDArray[np.int8]:
         """Take a hop (channels, H); return its features (bands, 2), overwritten by the next."""
-        pointer = self._ffi.from_buffer("int16_t[]", hop)
-        check(self._lib.edgesep_analyse(self._state, pointer, self._features_pointer))
+        pointer = self._from_buffer("int16_t[]", hop)
+        status = self._analyse(self._state, pointer, self._features_pointer)
+        if status:
+            check(status)
         return self._features
 
     def synthesise(
@@ -147,19 +152,17 @@ class CStream:
         """Return the masked hop (channels, H)."""
         if gains_q15 is not self._gains:  # the table stays the same for most hops
             self._take_gains(gains_q15)
-        pointer = self._ffi.from_buffer("int8_t[]", mask)
-        check(
-            self._lib.edgesep_synthesise(
-                self._state, pointer, self._gains_pointer, self._hop_pointer
-            )
-        )
+        pointer = self._from_buffer("int8_t[]", mask)
+        status = self._synthesise(self._state, pointer, self._gains_pointer, self._hop_pointer)
+        if status:
+            check(status)
         return self._hop.copy()
 
     def _take_gains(self, gains_q15: NDArray[np.uint16]) -> None:
         """Point at another gain table and keep it alive."""
-        self._gains_pointer = self._ffi.from_buffer("uint16_t[]", gains_q15)
+        self._gains_pointer = self._from_buffer("uint16_t[]", gains_q15)
         self._gains = gains_q15
 
     def reset(self) -> None:
         """Forget the stream."""
-        check(self._lib.edgesep_frontend_reset(self._state))
+        check(self._reset(self._state))

@@ -37,8 +37,12 @@ typedef struct complex32 {
     int32_t re, im;
 } complex32;
 
-/* x * (c - i s) / 4, c and s in Q30. */
-EDGESEP_INLINE complex32 turn(int32_t re, int32_t im, int32_t c, int32_t s) {
+/* The input x shifted left by `room`, turned by twiddle t (times cos - i sin) and divided by 4. */
+EDGESEP_INLINE complex32 turn(const int32_t *xr, const int32_t *xi, int x, int room, int t) {
+    const int32_t re = fx_shl(xr[x], room);
+    const int32_t im = fx_shl(xi[x], room);
+    const int32_t c = edgesep_fft_cos_q30[t];
+    const int32_t s = edgesep_fft_sin_q30[t];
     const complex32 y = {
         fx_mulhr(re, c) + fx_mulhr(im, s),
         fx_mulhr(im, c) - fx_mulhr(re, s),
@@ -46,21 +50,26 @@ EDGESEP_INLINE complex32 turn(int32_t re, int32_t im, int32_t c, int32_t s) {
     return y;
 }
 
-/* One butterfly: four inputs 64 / size apart (in), four outputs a quarter apart (out). */
-EDGESEP_INLINE void butterfly(const int32_t *xr, const int32_t *xi, int in, int32_t *yr,
-                              int32_t *yi, int out, int room, int twiddle, int step) {
-    const int32_t *c = edgesep_fft_cos_q30;
-    const int32_t *s = edgesep_fft_sin_q30;
-    const complex32 y0 = {
-        fx_rshr(fx_shl(xr[in], room), 2),
-        fx_rshr(fx_shl(xi[in], room), 2),
+/* The same for twiddle 0, bit for bit. */
+EDGESEP_INLINE complex32 quarter(const int32_t *xr, const int32_t *xi, int x, int room) {
+    const complex32 y = {
+        fx_rshr(fx_shl(xr[x], room), 2),
+        fx_rshr(fx_shl(xi[x], room), 2),
     };
-    const complex32 y1 =
-        turn(fx_shl(xr[in + step], room), fx_shl(xi[in + step], room), c[twiddle], s[twiddle]);
-    const complex32 y2 = turn(fx_shl(xr[in + 2 * step], room), fx_shl(xi[in + 2 * step], room),
-                              c[2 * twiddle], s[2 * twiddle]);
-    const complex32 y3 = turn(fx_shl(xr[in + 3 * step], room), fx_shl(xi[in + 3 * step], room),
-                              c[3 * twiddle], s[3 * twiddle]);
+    return y;
+}
+
+/* One butterfly: four inputs `step` apart from `in`, four outputs a quarter apart from `out`. */
+EDGESEP_INLINE void butterfly(const int32_t *xr, const int32_t *xi, int in, int step, int32_t *yr,
+                              int32_t *yi, int out, int room, int t) {
+    const int plain = step == QUARTER; /* the first stage turns nothing */
+    const int in1 = in + step;
+    const int in2 = in + 2 * step;
+    const int in3 = in + 3 * step;
+    const complex32 y0 = quarter(xr, xi, in, room);
+    const complex32 y1 = plain ? quarter(xr, xi, in1, room) : turn(xr, xi, in1, room, t);
+    const complex32 y2 = plain ? quarter(xr, xi, in2, room) : turn(xr, xi, in2, room, 2 * t);
+    const complex32 y3 = plain ? quarter(xr, xi, in3, room) : turn(xr, xi, in3, room, 3 * t);
     const complex32 a = {y0.re + y2.re, y0.im + y2.im};
     const complex32 b = {y0.re - y2.re, y0.im - y2.im};
     const complex32 p = {y1.re + y3.re, y1.im + y3.im};
@@ -83,12 +92,12 @@ EDGESEP_INLINE int stage(const int32_t *restrict xr, const int32_t *restrict xi,
     const int step = QUARTER / size;
     if (step == 1) { /* the other loop would run once each time */
         for (int j = 0; j < size; j++) {
-            butterfly(xr, xi, 4 * j, yr, yi, j, room, j, 1);
+            butterfly(xr, xi, 4 * j, 1, yr, yi, j, room, j);
         }
     } else {
         for (int j = 0; j < size; j++) {
             for (int k = 0; k < step; k++) {
-                butterfly(xr, xi, 4 * step * j + k, yr, yi, step * j + k, room, step * j, step);
+                butterfly(xr, xi, 4 * step * j + k, step, yr, yi, step * j + k, room, step * j);
             }
         }
     }
