@@ -175,6 +175,45 @@ static void check_helpers(void) {
     }
 }
 
+/* One synthesised sample, straight from the contract. */
+static int64_t contract_sample(int64_t sample, int64_t window, int exponent) {
+    const int64_t limit = (INT64_C(1) << 30) - 512;
+    const int shift = -(exponent + 2 + 10);
+    int64_t y = (sample * window + (INT64_C(1) << 31)) >> 32;
+    if (shift > 62) {
+        y = 0;
+    } else if (shift > 0) {
+        y = (y + (INT64_C(1) << (shift - 1))) >> shift;
+    } else {
+        y *= INT64_C(1) << (shift < -31 ? 31 : -shift);
+    }
+    return y < -limit ? -limit : y > limit ? limit : y;
+}
+
+/* All shifts, left ones too, which no stream reaches with more than faint samples. */
+static void check_window(void) {
+    static edgesep_block frame;
+    static int32_t window[384], samples[384];
+    const int32_t values[] = {0, 1, -1, 999, -77777, 1 << 30, INT32_MAX, INT32_MIN};
+    const int32_t weights[] = {1 << 30, 1518500250, 3294208};
+    for (int n = 0; n < 384; n++) {
+        window[n] = weights[n % 3];
+    }
+    for (int n = 0; n < EDGESEP_BINS; n++) {
+        frame.re[n] = values[n % 8];
+        frame.im[n] = values[n / 8 % 8];
+    }
+    for (frame.exponent = -90; frame.exponent < 60; frame.exponent++) {
+        edgesep_window_frame(&frame, window, 384, samples);
+        for (int n = 0; n < 384; n++) {
+            const int pair = (EDGESEP_WINDOW - 384 + n) / 2;
+            const int32_t sample = n % 2 == 0 ? frame.re[pair] : frame.im[pair];
+            const int64_t wanted = contract_sample(sample, window[n], frame.exponent);
+            expect("window", samples[n], (int)wanted);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     static const uint16_t edges[] = {0, 100, 200, 256};
     const edgesep_contract good = {128, 128, 1, 3, 8, 3, edges};
@@ -182,6 +221,7 @@ int main(int argc, char **argv) {
         check_contracts(good);
         check_calls(&good);
         check_helpers();
+        check_window();
         return failures == 0 ? 0 : 1;
     }
     int32_t job[8];
