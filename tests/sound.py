@@ -56,6 +56,12 @@ def command(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedP
     )  # fmt: skip
 
 
+def said(stderr: bytes | str) -> list[str]:
+    """Return the lines of a standard error, but not the notice of a checkout without C core."""
+    text = stderr.decode() if isinstance(stderr, bytes) else stderr
+    return [line for line in text.splitlines() if "the C core is not built" not in line]
+
+
 def environment() -> dict[str, str]:
     """Return an environment in which a process finds the package of this checkout."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}

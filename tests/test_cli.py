@@ -13,7 +13,7 @@ import soundfile
 import edgesep
 from edgesep.cli import main
 from tests.helpers import write_random_model
-from tests.sound import command, environment, noise16
+from tests.sound import command, environment, noise16, said
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,9 @@ def error_of(arguments, capsys, status=2):
     assert main([str(argument) for argument in arguments]) == status
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("edgesep: error: ") and captured.err.count("\n") == 1
-    return captured.err
+    (line,) = said(captured.err)
+    assert line.startswith("edgesep: error: ")
+    return line
 
 
 def test_module_and_version():
@@ -161,7 +162,8 @@ def test_a_real_run_says_what_it_did(source, tmp_path, model):
     assert b"in.wav: 1.0 s of sound in " in run.stderr
     run = command("file", source, "-o", tmp_path / "out.wav", "--model", model)
     assert run.returncode == 1
-    assert run.stderr.startswith(b"edgesep: error: ") and run.stderr.count(b"\n") == 1
+    (line,) = said(run.stderr)
+    assert line.startswith("edgesep: error: ")
 
 
 def test_a_card_from_another_world(source, tmp_path, capsys):
@@ -183,4 +185,4 @@ def test_control_c_ends_a_pipe_quietly(model):
         run.stdout.read(256)
         os.kill(run.pid, signal.SIGINT)
         assert run.wait(10) == 130
-        assert run.stderr.read() == b""
+        assert said(run.stderr.read()) == []

@@ -148,9 +148,9 @@ def test_several_ogg_streams_in_one_file_are_refused(isolate, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_memory_stays_small(model):
-    """The benchmark of the long file, two minutes of it: exits with 1 above 250 MB."""
+    """The benchmark of the long file, one minute of it: exits with 1 above 250 MB."""
     script = ROOT / "benchmarks" / "long_file.py"
-    arguments = [sys.executable, script, "--minutes", "2", "--model", model]
+    arguments = [sys.executable, script, "--minutes", "1", "--model", model]
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "peak memory" in run.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 import threading
@@ -256,6 +257,7 @@ def _serve(connection: Connection, shelf: IsolatorShelf) -> None:
             last = now
             connection.send(fraction)
 
+    logging.getLogger("edgesep").setLevel(logging.ERROR)  # the parent has warned already
     try:
         with end_on_signals():
             while True:
