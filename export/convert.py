@@ -1,0 +1,115 @@
+"""Folded weights of a recipe -> NAME.tflite and NAME.json, checked by running them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from edgesep.card import Card, StateSpec, write_card
+from edgesep.engine import open_engine
+from edgesep.errors import ModelError
+
+from .feed import Source, make_batch
+from .float_model import float_mask
+from .graph import Graph
+from .qgraph import FEATURES_SCALE, QGraph, state_columns
+from .quantize import calibrate, quantize
+from .recipe import Recipe
+from .tflite import write_tflite
+
+CALIBRATION_BATCHES = 16
+CALIBRATION_FIRST = 1 << 41  # batch numbers that training never reaches
+LICENCE = "Apache-2.0"
+
+
+def load_weights(path: Path) -> dict[str, np.ndarray]:
+    """Read what training left. Raises ModelError where it is no such file."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {key: data[key] for key in data.files}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot read weights ({error}); run `train` first") from error
+
+
+def convert(
+    recipe: Recipe, weights_path: Path, source: Source, folder: Path, training: dict[str, object]
+) -> Path:
+    """Quantize, write model and card into `folder`, run both; return the model's path.
+
+    The card's `quantization` notes state how far the int8 mask lies from the float one.
+    Raises ModelError where the weights do not belong to the recipe.
+    """
+    graph, weights = recipe.graph(), load_weights(weights_path)
+    check_weights(graph, weights, weights_path)
+    mixer = source.mixer(recipe)
+    clips = [
+        clip
+        for i in range(CALIBRATION_BATCHES)
+        for clip in make_batch(mixer, recipe, CALIBRATION_FIRST + i)[0]
+    ]
+    qgraph = quantize(graph, weights, calibrate(graph, weights, clips), recipe.name)
+    content = write_tflite(qgraph)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{recipe.name}.tflite"
+    path.write_bytes(content)
+    card = make_card(recipe, graph, qgraph, content, training)
+    write_card(card, path.with_suffix(".json"))
+    error = mask_error(path, card, graph, weights, clips[:4])
+    print(f"{path}: {len(content)} bytes, mask int8 - float: {error:.4f} rms")
+    return path
+
+
+def check_weights(graph: Graph, weights: dict[str, np.ndarray], path: Path) -> None:
+    """Raise ModelError where a layer's weights are missing or of another shape."""
+    for layer in graph.layers.values():
+        if not layer.has_weights:
+            continue
+        taps = (layer.kernel_frames, layer.kernel_bands)
+        fan = () if layer.kind == "depthwise" else (graph.shape(layer.inputs[0])[1],)
+        expected = {"kernel": (*taps, *fan, layer.channels), "bias": (layer.channels,)}
+        for part, shape in expected.items():
+            found = weights[f"{layer.name}/{part}"].shape if f"{layer.name}/{part}" in weights else None
+            if found != shape:
+                raise ModelError(
+                    f"{path}: {layer.name}/{part} is {found}, the recipe wants {shape}; "
+                    "convert with the recipe that trained them"
+                )
+
+
+def make_card(
+    recipe: Recipe, graph: Graph, qgraph: QGraph, content: bytes, training: dict[str, object]
+) -> Card:
+    """Return the card of a model file's content."""
+    tensors = qgraph.by_name()
+    states = []
+    for name, column in state_columns(qgraph).items():
+        _, taps, width, channels = tensors[f"taps.{name}"].shape
+        dilation = graph.layers[name].dilation
+        states.append(StateSpec(name, taps, dilation, width, channels, column))
+    return Card(
+        name=recipe.name,
+        version="1",
+        sha256=hashlib.sha256(content).hexdigest(),
+        contract=recipe.frame.contract(),
+        states=tuple(states),
+        licence=LICENCE,
+        parameters=graph.parameters(),
+        macs_per_frame=graph.macs_per_frame(),
+        training=training,
+    )
+
+
+def mask_error(
+    path: Path, card: Card, graph: Graph, weights: dict[str, np.ndarray], clips: list[np.ndarray]
+) -> float:
+    """Return the RMS distance between the int8 mask (reference kernels) and the float one."""
+    engine = open_engine("exact", path, card)
+    errors = []
+    for clip in clips:
+        engine.reset()
+        ours = np.stack([engine.step(frame).copy() for frame in clip])
+        wanted = float_mask(graph, weights, clip.astype(np.float32) * np.float32(FEATURES_SCALE))
+        errors.append((ours.astype(np.float32) + 128.0) / 256.0 - wanted)
+    return float(np.sqrt(np.mean(np.square(errors))))

@@ -1,0 +1,91 @@
+"""The training loss: compare speech after re-synthesis, as the device will play it.
+
+The mask is applied to the noisy spectrum at the true analysis window, transformed back, windowed by
+the true synthesis window and overlap-added; estimate and target are then compared as compressed
+spectra (magnitude and complex, power 0.3) and by SI-SDR.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from .loss_weights import LossWeights
+
+WINDOW = 512
+COMPRESSION = 0.3
+MASK_STEPS = 256.0  # the device reads mask byte 255 as a gain of one
+
+
+class ResynthesisLoss:
+    """Loss over (batch, frames, 2 * hop) [noisy hops | target hops] and a mask (batch, frames, bands)."""
+
+    def __init__(
+        self,
+        analysis_window: np.ndarray,  # (512,) float
+        synthesis_window: np.ndarray,  # (2 * hop,) float
+        band_edges: tuple[int, ...],
+        weights: LossWeights,
+    ) -> None:
+        self.hop = len(synthesis_window) // 2
+        self.weights = weights
+        self._analysis = analysis_window.astype("float32")
+        self._synthesis = synthesis_window.astype("float32")
+        self._hann = np.hanning(WINDOW + 1)[:WINDOW].astype("float32")
+        expand = np.zeros((len(band_edges) - 1, WINDOW // 2 + 1), "float32")
+        for band, (start, stop) in enumerate(zip(band_edges, band_edges[1:], strict=False)):
+            expand[band, start:stop] = 1.0
+        expand[-1, -1] = 1.0  # Nyquist goes with the last band
+        self._expand = expand
+
+    def __call__(self, hops: Any, mask: Any) -> Any:
+        """Return the scalar loss."""
+        noisy, target = hops[..., : self.hop], hops[..., self.hop :]
+        estimate = self.resynthesise(noisy, mask)
+        target = target[:, :-1]  # the estimate lags one hop
+        level = ops.sqrt(ops.mean(ops.square(noisy), axis=(1, 2), keepdims=True) + 1e-8)
+        estimate, target = estimate / level, target / level
+        return self._spectral(estimate, target) - self.weights.si_sdr_db * self._si_sdr(
+            estimate, target
+        )
+
+    def resynthesise(self, noisy: Any, mask: Any) -> Any:
+        """Return the estimate's hops (batch, frames - 1, hop), aligned with the noisy hops."""
+        real, imag = ops.rfft(ops.multiply(self._frames(noisy), self._analysis))
+        gain = ops.matmul(ops.minimum(mask * MASK_STEPS / (MASK_STEPS - 1.0), 1.0), self._expand)
+        wave = ops.irfft((real * gain, imag * gain))[..., -2 * self.hop :]
+        wave = ops.multiply(wave, self._synthesis)
+        return wave[:, 1:, : self.hop] + wave[:, :-1, self.hop :]
+
+    def _frames(self, hops: Any) -> Any:
+        past = WINDOW // self.hop - 1
+        frames = hops.shape[1]
+        padded = ops.pad(hops, ((0, 0), (past, 0), (0, 0)))
+        return ops.concatenate([padded[:, i : i + frames] for i in range(past + 1)], axis=-1)
+
+    def _spectral(self, estimate: Any, target: Any) -> Any:
+        (er, ei), (tr, ti) = (
+            ops.rfft(ops.multiply(self._frames(x), self._hann)) for x in (estimate, target)
+        )
+        ep, tp = er * er + ei * ei + 1e-4, tr * tr + ti * ti + 1e-4
+        em, tm = ep ** (COMPRESSION / 2), tp ** (COMPRESSION / 2)
+        eg, tg = ep ** ((COMPRESSION - 1) / 2), tp ** ((COMPRESSION - 1) / 2)
+        magnitude = ops.square(tm - em)
+        missing = ops.square(ops.relu(tm - em))
+        phase = ops.square(er * eg - tr * tg) + ops.square(ei * eg - ti * tg)
+        w = self.weights
+        return ops.mean(w.magnitude * magnitude + w.suppression * missing + w.complex * phase)
+
+    def _si_sdr(self, estimate: Any, target: Any) -> Any:
+        """Return the batch mean in dB over clips that hold speech, soft-limited at the ceiling."""
+        dot = ops.sum(estimate * target, axis=(1, 2))
+        energy = ops.sum(target * target, axis=(1, 2))
+        present = ops.cast(energy > 1.0, "float32")
+        scale = dot / (energy + 1e-3)
+        wanted = scale * scale * energy
+        error = ops.sum(ops.square(estimate - scale[:, None, None] * target), axis=(1, 2))
+        soft = 10.0 ** (-self.weights.si_sdr_ceiling_db / 10.0)
+        ratio = (wanted + 1e-3) / (error + soft * wanted + 1e-3)
+        return ops.sum(present * 10.0 * ops.log10(ratio)) / (ops.sum(present) + 1e-3)

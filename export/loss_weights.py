@@ -1,0 +1,20 @@
+"""How much each part of the training loss counts; apart from `loss.py`, which needs Keras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What counts how much (a recipe's `loss:` section).
+
+    magnitude, complex: of the compressed spectra; suppression: extra on magnitudes below the
+    target's; si_sdr_db: per dB of SI-SDR, which is cut off above `si_sdr_ceiling_db`.
+    """
+
+    magnitude: float = 0.7
+    complex: float = 0.3
+    suppression: float = 0.3
+    si_sdr_db: float = 0.01
+    si_sdr_ceiling_db: float = 30.0

@@ -1,0 +1,157 @@
+"""Train a recipe's network; checkpoint every epoch, resume where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .corpus import Corpus, read_folder
+from .feed import Source, as_floats, batches, make_batch
+from .measure import si_sdr_db
+from .recipe import Recipe
+
+DEV_BATCHES = 6
+DEV_FIRST = 1 << 40  # batch numbers that no training reaches
+STATE_FILE = "state.json"
+CHECKPOINT_FILE = "checkpoint.weights.h5"
+WEIGHTS_FILE = "weights.npz"
+
+
+def prepare_corpora(speech: Path, noise: Path, cache: Path) -> dict[str, Source]:
+    """Read both folders' train and dev parts into `cache` (once) and return the sources.
+
+    A folder without train/ and dev/ subfolders serves both parts whole; say so, because dev figures
+    then count nothing.
+    """
+    sources = {}
+    for split in ("train", "dev"):
+        paths = {}
+        for kind, folder in (("speech", speech), ("noise", noise)):
+            paths[kind] = cache / f"{kind}-{split}.npz"
+            if not (folder / split).is_dir():
+                print(f"{folder} has no {split}/ subfolder: its whole content serves as {split}")
+            if not paths[kind].exists():
+                read_folder(folder, split).save(paths[kind])
+        sources[split] = Source(paths["speech"], paths["noise"])
+    return sources
+
+
+def train(recipe: Recipe, sources: dict[str, Source], out: Path, workers: int) -> Path:
+    """Train to the recipe's last step and return the path of the averaged, folded weights.
+
+    out: folder of checkpoints, `log.csv` and `weights.npz`; a run found there is gone on with.
+    """
+    import keras
+
+    from .loss import ResynthesisLoss
+    from .network import build_network, folded_weights
+
+    out.mkdir(parents=True, exist_ok=True)
+    settings = recipe.training
+    keras.utils.set_random_seed(settings.seed)
+    graph = recipe.graph()
+    model = build_network(graph, recipe.clip_frames)
+    loss = ResynthesisLoss(*loss_windows(recipe), recipe.frame.contract().band_edges, recipe.loss)
+    model.compile(optimizer=_optimizer(recipe), loss=lambda hops, mask: loss(hops, mask))
+    first_epoch = _resume(model, out)
+    dev = _dev_batches(sources["dev"], recipe)
+
+    feed = batches(sources["train"], recipe, first_epoch * settings.epoch_steps, workers)
+    for epoch in range(first_epoch, -(-settings.steps // settings.epoch_steps)):
+        history = model.fit(
+            feed,
+            steps_per_epoch=settings.epoch_steps,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            verbose=0,
+        )
+        _checkpoint(model, out, epoch + 1)
+        live = model.get_weights()
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # averaged weights
+        model.set_weights(model.get_weights())  # a copy: JAX frees what two variables share
+        gain_db = float(np.mean([_improvement_db(model, loss, *batch) for batch in dev]))
+        np.savez(out / WEIGHTS_FILE, **folded_weights(model, graph))
+        model.set_weights(live)
+        _log(out, epoch + 1, history.history["loss"][0], gain_db)
+    return out / WEIGHTS_FILE
+
+
+def loss_windows(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Return the device's analysis window (512,) and full-overlap synthesis window, as floats."""
+    from edgesep.stft import synthesis_window
+    from edgesep.core import tables
+
+    contract = recipe.frame.contract()
+    return np.asarray(tables.ANALYSIS_WINDOW_Q31) / 2.0**31, synthesis_window(contract) / 2.0**30
+
+
+def _optimizer(recipe: Recipe) -> Any:
+    import keras
+
+    settings = recipe.training
+    schedule = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / 100.0,
+        decay_steps=settings.steps - settings.warmup_steps,
+        alpha=0.01,
+        warmup_target=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+    )
+    return keras.optimizers.AdamW(
+        schedule,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=1.0,
+        use_ema=True,
+        ema_momentum=settings.ema_momentum,
+    )
+
+
+def _log(out: Path, epoch: int, loss: float, gain_db: float) -> None:
+    with (out / "log.csv").open("a") as log:
+        log.write(f"{epoch},{time.time():.0f},{loss:.5f},{gain_db:.3f}\n")
+    print(f"epoch {epoch}: loss {loss:.4f}, dev SI-SDR improvement {gain_db:.2f} dB", flush=True)
+
+
+def _checkpoint(model: Any, out: Path, epoch: int) -> None:
+    part = out / f"part.{CHECKPOINT_FILE}"
+    model.save_weights(part)
+    os.replace(part, out / CHECKPOINT_FILE)
+    part = out / f"part.{STATE_FILE}"
+    part.write_text(json.dumps({"epoch": epoch}))
+    os.replace(part, out / STATE_FILE)
+
+
+def _resume(model: Any, out: Path) -> int:
+    """Load the last checkpoint, if any, and return the number of finished epochs."""
+    if not (out / STATE_FILE).exists():
+        return 0
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(out / CHECKPOINT_FILE)
+    epoch = int(json.loads((out / STATE_FILE).read_text())["epoch"])
+    print(f"going on after epoch {epoch} in {out}")
+    return epoch
+
+
+def _dev_batches(source: Source, recipe: Recipe) -> list[tuple[np.ndarray, np.ndarray]]:
+    mixer = source.mixer(recipe)
+    return [as_floats(*make_batch(mixer, recipe, DEV_FIRST + i)) for i in range(DEV_BATCHES)]
+
+
+def _improvement_db(model: Any, loss: Any, features: np.ndarray, hops: np.ndarray) -> float:
+    """Return the mean SI-SDR improvement over a batch's clips that hold speech and noise."""
+    from keras import ops
+
+    mask = model.predict_on_batch(features)
+    estimate = ops.convert_to_numpy(loss.resynthesise(hops[..., : loss.hop], mask))
+    gains = []
+    for clean, noisy, ours in zip(
+        hops[:, :-1, loss.hop :], hops[:, :-1, : loss.hop], estimate, strict=True
+    ):
+        before = si_sdr_db(noisy.ravel(), clean.ravel())
+        if -15.0 < before < 20.0:
+            gains.append(si_sdr_db(ours.ravel(), clean.ravel()) - before)
+    return float(np.mean(gains)) if gains else 0.0
