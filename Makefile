@@ -49,6 +49,13 @@ $(VENV)/%.stamp: $(SETUP) | $(BIN)/pip
 	@$(PIP) --editable ".[$(EXTRAS)]"
 	@touch $@
 
+# PESQ is compiled when it is installed. Where it cannot be, the tests that score with it are skipped.
+$(VENV)/test.stamp: $(VENV)/score.stamp
+$(VENV)/score.stamp: $(SETUP) | $(BIN)/pip
+	@$(PIP) --editable ".[score]" >/dev/null 2>&1 || \
+	    echo "PESQ cannot be installed (apt install gcc python3-dev): scoring is not tested"
+	@touch $@
+
 # Without python3-venv this leaves no pip behind, so that the next try starts here again.
 $(BIN)/pip:
 	@$(PYTHON) -m venv $(VENV) || { echo "apt install python3-venv, then try again" >&2; exit 1; }
