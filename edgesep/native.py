@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesep.contract import BINS, WINDOW_SAMPLES, FrameContract
 from edgesep.errors import EngineError, SamplesError, SettingsError, unknown_name
+
+if TYPE_CHECKING:
+    from edgesep.engine.plan import Plan
 
 _core: Any
 try:
@@ -166,3 +170,84 @@ class CStream:
     def reset(self) -> None:
         """Forget the stream."""
         check(self._reset(self._state))
+
+
+class CNetwork:
+    """A network in C: owns its tables and the memory of one stream."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Hand the tables over and set up a stream."""
+        ffi, lib = library()
+        self._from_buffer = ffi.from_buffer
+        self._step, self._reset = lib.edgesep_stream_step, lib.edgesep_stream_reset
+        self._mask_bytes = plan.mask_bytes
+        self._features_bytes = plan.features_bytes
+        self._tables: list[Any] = []  # what the core points to
+        network = self._network(plan)
+        size = lib.edgesep_stream_size(network)
+        self._memory = ffi.new("uint64_t[]", (size + 7) // 8)  # aligned to eight bytes
+        check(lib.edgesep_stream_init(self._memory, size, network))
+        self._stream = ffi.cast("edgesep_stream *", self._memory)
+
+    def step(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Run one frame: features (bands, 2) -> mask (bands,), a fresh array."""
+        if features.nbytes != self._features_bytes or features.dtype != np.int8:
+            raise SamplesError(f"features are {features.dtype} {features.shape}")
+        frame = self._from_buffer("int8_t[]", np.ascontiguousarray(features))
+        mask = np.empty(self._mask_bytes, np.int8)
+        status = self._step(self._stream, frame, self._from_buffer("int8_t[]", mask))
+        if status:
+            check(status)
+        return mask
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        check(self._reset(self._stream))
+
+    def _network(self, plan: Plan) -> Any:
+        ffi, _ = library()
+        values: dict[str, Any] = {}
+        for field in fields(plan):
+            value = getattr(plan, field.name)
+            if isinstance(value, tuple):  # steps, filters, sums ...
+                values[field.name] = self._array(_STRUCTS[field.name], value)
+                values[_COUNTS[field.name]] = len(value)
+            else:
+                values[field.name] = value
+        return self._keep(ffi.new("edgesep_network *", values))
+
+    def _array(self, struct: str, rows: tuple[Any, ...]) -> Any:
+        ffi, _ = library()
+        items = [row if isinstance(row, tuple) else self._struct(row) for row in rows]
+        return self._keep(ffi.new(f"{struct}[]", items))
+
+    def _struct(self, row: Any) -> dict[str, Any]:
+        values = {field.name: getattr(row, field.name) for field in fields(row)}
+        return {name: self._value(v) for name, v in values.items() if not isinstance(v, str)}
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return self._keep(self._from_buffer(f"{value.dtype.name}_t[]", value))
+        return value if isinstance(value, int) else self._struct(value)
+
+    def _keep(self, table: Any) -> Any:
+        self._tables.append(table)
+        return table
+
+
+_STRUCTS = {
+    "steps": "edgesep_step",
+    "filters": "edgesep_filter",
+    "sums": "edgesep_sum",
+    "copies": "edgesep_copy",
+    "recalls": "edgesep_recall",
+    "lookups": "edgesep_lookup",
+}
+_COUNTS = {
+    "steps": "step_count",
+    "filters": "filter_count",
+    "sums": "sum_count",
+    "copies": "copy_count",
+    "recalls": "recall_count",
+    "lookups": "lookup_count",
+}

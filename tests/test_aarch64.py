@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from edgesep import native
-from tests import core_jobs, signals
+from tests import core_jobs, network_jobs, signals
+from tests.helpers import BANDS, random_contract, write_random_model
 
 pytestmark = pytest.mark.aarch64
 
@@ -61,11 +62,26 @@ def test_bad_arguments_get_status_codes(emulated_core: list[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_the_network_has_the_same_bits(tmp_path: Path) -> None:
+    qemu = need("qemu-aarch64", "qemu-user")
+    compiler = need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+    model = write_random_model(tmp_path)
+    flags = ["-O3", "-static"]
+    driver = network_jobs.build_network_driver(compiler, flags, tmp_path, model)
+    for features in (
+        network_jobs.speech_features(random_contract(), 1000),
+        network_jobs.random_features(1000, BANDS),
+    ):
+        result = core_jobs.run_driver([qemu, str(driver)], features.tobytes())
+        assert result == network_jobs.masks(model, features).tobytes()
+
+
 TWIN = """
 import sys
 import numpy as np
 from edgesep import native
-from tests import core_jobs, signals
+from tests import core_jobs, network_jobs, signals
+from tests.helpers import BANDS, random_contract, write_random_model
 frames = np.load(sys.argv[1])
 result = core_jobs.frames_result(frames, "numpy")
 result += b"".join(core_jobs.stream_result(s, "numpy") for s in core_jobs.streams(4))

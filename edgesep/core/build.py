@@ -15,7 +15,7 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SOURCES = ("features", "fft", "frame", "frontend", "mask", "tables")
+SOURCES = ("features", "fft", "frame", "frontend", "kernels", "mask", "network", "tables")
 
 DECLARATIONS = """
 typedef struct edgesep_contract {
@@ -35,12 +35,54 @@ int edgesep_gain_table(int32_t floor_q15, int32_t wet_q15, int background, uint1
 int edgesep_forward(const int16_t *frames, int count, int32_t *re, int32_t *im, int32_t *exponent);
 int edgesep_inverse(const int32_t *re, const int32_t *im, const int32_t *exponent, int count,
                     int32_t *samples, int32_t *out_exponent);
+
+typedef struct edgesep_scale { int32_t multiplier, shift; } edgesep_scale;
+typedef struct edgesep_filter {
+    int32_t input, output, in_height, in_width, in_channels, out_height, out_width, out_channels,
+        kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left, in_zero,
+        out_zero, low, row_bytes;
+    const int8_t *weights;
+    const int32_t *bias, *multiplier;
+    const int8_t *shift;
+} edgesep_filter;
+typedef struct edgesep_sum {
+    int32_t first, second, output, count, first_zero, second_zero, out_zero, low;
+    edgesep_scale first_scale, second_scale, out_scale;
+} edgesep_sum;
+typedef struct edgesep_copy {
+    int32_t input, output, rows, row_bytes, output_stride;
+} edgesep_copy;
+typedef struct edgesep_recall {
+    int32_t column, output, ring, taps, dilation, column_bytes, zero;
+} edgesep_recall;
+typedef struct edgesep_lookup {
+    int32_t input, output, count;
+    const int8_t *table;
+} edgesep_lookup;
+typedef struct edgesep_step { int32_t kind, index; } edgesep_step;
+typedef struct edgesep_network {
+    int32_t features, features_bytes, mask, mask_bytes, arena_bytes, rings_bytes, patch_values,
+        step_count, filter_count, sum_count, copy_count, recall_count, lookup_count;
+    const edgesep_step *steps;
+    const edgesep_filter *filters;
+    const edgesep_sum *sums;
+    const edgesep_copy *copies;
+    const edgesep_recall *recalls;
+    const edgesep_lookup *lookups;
+} edgesep_network;
+typedef struct edgesep_stream edgesep_stream;
+
+size_t edgesep_stream_size(const edgesep_network *network);
+int edgesep_stream_init(void *memory, size_t size, const edgesep_network *network);
+int edgesep_stream_reset(edgesep_stream *stream);
+int edgesep_stream_step(edgesep_stream *stream, const int8_t *features, int8_t *mask);
 """
 
 INCLUDES = """
 #include "edgesep_frame.h"
 #include "edgesep_frontend.h"
 #include "edgesep_mask.h"
+#include "edgesep_network.h"
 """
 
 

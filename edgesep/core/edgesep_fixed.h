@@ -51,6 +51,19 @@ static inline int32_t fx_magnitude_bits(int32_t x) {
     return x < 0 ? ~x : x;
 }
 
+/* x * multiplier / 2^31 / 2^shift as gemmlowp rounds it: once to nearest with ties upwards for the
+ * product (VQRDMULH), once with ties away from zero for the shift. shift is -30 .. 31, below 0 a
+ * left shift; |x| << -shift must stay below 2^30, multiplier at or above 0. */
+static inline int32_t fx_scale(int32_t x, int32_t multiplier, int32_t shift) {
+    const int32_t left = shift < 0 ? -shift : 0;
+    const int32_t right = shift > 0 ? shift : 0;
+    const int64_t product = (int64_t)fx_shl(x, left) * multiplier + (INT64_C(1) << 30);
+    const int32_t high = (int32_t)(uint32_t)((uint64_t)product >> 31);
+    const int32_t half = (int32_t)((UINT32_C(1) << right) >> 1);
+    const int32_t tie = (high >> 31) & (-right >> 31); /* -1 for a negative number to be shifted */
+    return (high + half + tie) >> right;
+}
+
 /* Number of bits of x; 0 has none. */
 static inline int fx_bit_length32(uint32_t x) {
 #if defined(__GNUC__)

@@ -54,9 +54,11 @@ const char *edgesep_status_text(int status) {
     case EDGESEP_BAD_MEMORY:
         return "memory too small or not aligned to eight bytes";
     case EDGESEP_NOT_READY:
-        return "frontend not initialised";
+        return "memory not initialised";
     case EDGESEP_BAD_GAIN:
         return "gain above 32768";
+    case EDGESEP_BAD_NETWORK:
+        return "a step of the network leaves its memory";
     default:
         return "unknown status";
     }

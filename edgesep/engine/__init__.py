@@ -43,13 +43,20 @@ def open_engine(name: str, model_path: Path, card: Card) -> Engine:
     """Open the model file with the engine `name`: "fast" or "exact".
 
     fast: LiteRT with XNNPACK, the quickest; its rounding may differ between versions.
-    exact: LiteRT's reference kernels, which give the same bytes on every board.
+    exact: the C core's kernels, which give the bytes of LiteRT's reference kernels on every
+        board; where the core is not built, LiteRT's reference kernels themselves.
 
     Raises ModelError when the file is damaged or does not fit the card, EngineError for an
     unknown engine or when no runtime is installed that works.
     """
     if name not in ENGINE_NAMES:
         raise EngineError(unknown_name("engine", name, ENGINE_NAMES))
+    from edgesep import native
+
+    if name == "exact" and native.available():
+        from edgesep.engine.exact import ExactEngine
+
+        return ExactEngine(model_path, card)
     from edgesep.engine.litert import LiteRTEngine
 
     return LiteRTEngine(name, model_path, card)

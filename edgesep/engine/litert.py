@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesep.card import FEATURES, Card, StateSpec
+from edgesep import native
+from edgesep.card import Card
+from edgesep.engine.ends import End, StateEnds, check_ends
 from edgesep.engine.rings import ColumnRing
 from edgesep.engine.runtime import kernels, make_interpreter, runtime_version
 from edgesep.errors import ModelError
@@ -17,13 +19,11 @@ from edgesep.models import read_model
 
 __all__ = ["LiteRTEngine"]
 
-MASK = "mask"
-FEATURES_QUANTIZATION = (1 / 32, 0)  # scale, zero point
-MASK_QUANTIZATION = (1 / 256, -128)
-
 
 class LiteRTEngine:
     """An `Engine`: "fast" with the XNNPACK delegate, "exact" with the reference kernels.
+
+    The latter have the bytes of `ExactEngine`, which is faster where the C core is built.
 
     Raises ModelError when the file is damaged or does not fit the card, EngineError when no
     runtime works here.
@@ -40,13 +40,15 @@ class LiteRTEngine:
         which = kernels(self._interpreter, reference=reference)
         self.name = name
         self.description = f"{name}: {runtime_version()}, {which}, 1 thread"
-        tensors = _Tensors(model_path, self._interpreter)
-        bands = card.contract.bands
-        self._frame_shape = (1, 1, bands, 2)
-        self._features_index = tensors.input(FEATURES, self._frame_shape, FEATURES_QUANTIZATION)
-        self._mask_index = tensors.output(MASK, (1, 1, bands, 1), MASK_QUANTIZATION)
-        self._states = [_open_state(tensors, state) for state in card.states]
-        tensors.check_all_used()
+        if reference and not native.available():
+            self.description += " (the C core is not built)"
+        inputs = map(_end, self._interpreter.get_input_details())
+        outputs = map(_end, self._interpreter.get_output_details())
+        ends = check_ends(model_path, card, inputs, outputs)
+        self._frame_shape = ends.features.shape
+        self._features_index = ends.features.index
+        self._mask_index = ends.mask.index
+        self._states = [_open_state(state) for state in ends.states]
 
     def step(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
         """Run one frame; see `Engine.step`."""
@@ -77,65 +79,13 @@ class _State:
     column_index: int | None
 
 
-def _open_state(tensors: _Tensors, state: StateSpec) -> _State:
-    taps_shape = (1, state.taps, state.width, state.channels)
-    column_shape = (1, 1, state.width, state.channels)
-    quantization = tensors.quantization(state.taps_tensor)
-    taps_index = tensors.input(state.taps_tensor, taps_shape, quantization)
-    column_index = None
-    if state.column == FEATURES:
-        tensors.input(FEATURES, column_shape, quantization)
-    else:
-        column_index = tensors.output(state.column, column_shape, quantization)
-    return _State(ColumnRing(state, quantization[1]), taps_index, column_index)
+def _open_state(state: StateEnds) -> _State:
+    ring = ColumnRing(state.spec, state.taps.zero_point)
+    return _State(ring, state.taps.index, state.column.index if state.column else None)
 
 
-class _Tensors:
-    """The ends of the graph by name; checks that they are what the card says."""
-
-    def __init__(self, path: Path, interpreter: Any) -> None:
-        self._path = path
-        self._inputs = {d["name"]: d for d in interpreter.get_input_details()}
-        self._outputs = {d["name"]: d for d in interpreter.get_output_details()}
-        self._used: set[str] = set()
-
-    def quantization(self, name: str) -> tuple[float, int]:
-        """Scale and zero point of an input."""
-        scale, zero_point = self._find(self._inputs, "input", name)["quantization"]
-        return float(scale), int(zero_point)
-
-    def input(self, name: str, shape: tuple[int, ...], quantization: tuple[float, int]) -> int:
-        """Check an input and return its index."""
-        return self._check(self._find(self._inputs, "input", name), shape, quantization)
-
-    def output(self, name: str, shape: tuple[int, ...], quantization: tuple[float, int]) -> int:
-        """Check an output and return its index."""
-        return self._check(self._find(self._outputs, "output", name), shape, quantization)
-
-    def check_all_used(self) -> None:
-        """Refuse inputs the card does not know: nothing would feed them."""
-        for name in sorted(set(self._inputs) - self._used):
-            raise self._error(f"the model has an input {name!r} that its card does not list")
-
-    def _find(self, ends: dict[str, Any], kind: str, name: str) -> Any:
-        if name not in ends:
-            raise self._error(f"the card needs an {kind} {name!r}, the model has {sorted(ends)}")
-        return ends[name]
-
-    def _check(self, end: Any, shape: tuple[int, ...], quantization: tuple[float, int]) -> int:
-        name: str = end["name"]
-        self._used.add(name)
-        if end["dtype"] is not np.int8:
-            raise self._error(f"{name} is {end['dtype'].__name__}, not int8")
-        if tuple(end["shape"]) != shape:
-            raise self._error(f"{name} has shape {tuple(map(int, end['shape']))}, expected {shape}")
-        scale, zero_point = end["quantization"]
-        if (np.float32(scale), zero_point) != (np.float32(quantization[0]), quantization[1]):
-            raise self._error(
-                f"{name} has scale {scale:g} and zero point {zero_point}, "
-                f"expected {quantization[0]:g} and {quantization[1]}"
-            )
-        return int(end["index"])
-
-    def _error(self, reason: str) -> ModelError:
-        return ModelError(f"{self._path}: model and card do not fit: {reason}")
+def _end(detail: dict[str, Any]) -> End:
+    scale, zero_point = detail["quantization"]
+    shape = tuple(int(n) for n in detail["shape"])
+    dtype: str = detail["dtype"].__name__
+    return End(detail["name"], int(detail["index"]), shape, dtype, float(scale), int(zero_point))
