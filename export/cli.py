@@ -15,15 +15,55 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="train a recipe's network")
+    train = commands.add_parser("train", help="train a recipe's network; goes on where it stopped")
     train.add_argument("recipe", help="name in export/recipes, or a YAML file")
-    train.add_argument("--speech", type=Path, required=True, metavar="DIR", help="clean speech")
-    train.add_argument("--noise", type=Path, required=True, metavar="DIR", help="noise")
+    _add_audio(train)
     train.add_argument("--out", type=Path, metavar="DIR", help="default: build/NAME")
-    train.add_argument("--cache", type=Path, default=Path("build/corpus"), metavar="DIR", help="packed audio (default %(default)s)")
-    train.add_argument("--workers", type=int, default=1, help="mixing processes (default %(default)s)")
+    train.add_argument(
+        "--workers", type=int, default=1, help="mixing processes, 0: none (default %(default)s)"
+    )
     train.set_defaults(run=_train)
+
+    convert = commands.add_parser("convert", help="quantize trained weights to an int8 .tflite")
+    convert.add_argument("recipe", help="the recipe that trained them")
+    _add_audio(convert)
+    convert.add_argument(
+        "--weights", type=Path, metavar="FILE", help="default: build/NAME/weights.npz"
+    )
+    convert.add_argument(
+        "-o", "--out", type=Path, default=Path("edgesep/models"), metavar="DIR", help="%(default)s"
+    )
+    convert.add_argument("--note", default="", help="what the card says of the training")
+    convert.set_defaults(run=_convert)
+
+    score = commands.add_parser("score", help="measure a model on dev speech in dev noise")
+    score.add_argument("model", help="name or path, as `edgesep file --model` takes it")
+    _add_audio(score)
+    score.add_argument("--engine", default="exact", choices=("fast", "exact"))
+    score.add_argument("--clips", type=int, default=60, help="mixes (default %(default)s)")
+    score.add_argument(
+        "--snr-db", type=float, nargs=2, default=(0.0, 10.0), metavar=("LOW", "HIGH")
+    )
+    score.add_argument("--seed", type=int, default=7)
+    score.add_argument("--keep", type=Path, metavar="DIR", help="keep noisy, clean and out here")
+    score.add_argument("--json", type=Path, metavar="FILE", help="save every figure")
+    score.add_argument(
+        "--outputs", type=Path, metavar="DIR", help="score these files of another system instead"
+    )
+    score.set_defaults(run=_score)
     return parser
+
+
+def _add_audio(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--speech", type=Path, required=True, metavar="DIR", help="clean speech")
+    parser.add_argument("--noise", type=Path, required=True, metavar="DIR", help="noise")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("build/corpus"),
+        metavar="DIR",
+        help="where the audio is packed once (default %(default)s)",
+    )
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -33,6 +73,35 @@ def _train(args: argparse.Namespace) -> None:
     sources = prepare_corpora(args.speech, args.noise, args.cache)
     path = train(recipe, sources, args.out or Path("build") / recipe.name, args.workers)
     print(f"weights: {path}")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from .convert import convert
+    from .train import prepare_corpora
+
+    recipe = load_recipe(args.recipe)
+    weights = args.weights or Path("build") / recipe.name / "weights.npz"
+    source = prepare_corpora(args.speech, args.noise, args.cache)["train"]
+    convert(recipe, weights, source, args.out, {"recipe": recipe.name, "note": args.note})
+
+
+def _score(args: argparse.Namespace) -> None:
+    from .corpus import Corpus
+    from .score import isolate_folder, make_clips, save, score, summary, table
+    from .train import prepare_corpora
+
+    source = prepare_corpora(args.speech, args.noise, args.cache)["dev"]
+    corpora = Corpus.load(source.speech), Corpus.load(source.noise)
+    clips = list(make_clips(*corpora, args.clips, tuple(args.snr_db), args.seed))
+
+    def process(noisy: Path, out: Path) -> None:
+        isolate_folder(args.model, args.engine, noisy, out)
+
+    rows = score(clips, process, args.keep, outputs=args.outputs)
+    groups = summary(rows)
+    print(table(groups))
+    if args.json:
+        save(rows, groups, args.json)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -70,7 +70,9 @@ def check_weights(graph: Graph, weights: dict[str, np.ndarray], path: Path) -> N
         fan = () if layer.kind == "depthwise" else (graph.shape(layer.inputs[0])[1],)
         expected = {"kernel": (*taps, *fan, layer.channels), "bias": (layer.channels,)}
         for part, shape in expected.items():
-            found = weights[f"{layer.name}/{part}"].shape if f"{layer.name}/{part}" in weights else None
+            found = (
+                weights[f"{layer.name}/{part}"].shape if f"{layer.name}/{part}" in weights else None
+            )
             if found != shape:
                 raise ModelError(
                     f"{path}: {layer.name}/{part} is {found}, the recipe wants {shape}; "

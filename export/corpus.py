@@ -77,7 +77,7 @@ def read_folder(folder: Path, split: str, *, quiet: bool = False) -> Corpus:
     root = folder / split if (folder / split).is_dir() else folder
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     clips, names, skipped = [], [], Counter[str]()
-    for path in tqdm(paths, desc=f"reading {root}", unit="file", disable=quiet):
+    for path in tqdm(paths, desc=f"reading {root}", unit="file", disable=quiet or None):
         samples, fault = _read_clip(path)
         if fault:
             skipped[fault] += 1
@@ -87,9 +87,14 @@ def read_folder(folder: Path, split: str, *, quiet: bool = False) -> Corpus:
     for fault, count in skipped.items():
         print(f"{root}: {count} of {len(paths)} files skipped: {fault}")
     if not clips:
-        raise AudioFileError(f"{root}: no usable audio among {len(paths)} files; give a folder of {', '.join(sorted(SUFFIXES))}")
+        raise AudioFileError(
+            f"{root}: no usable audio among {len(paths)} files; "
+            f"give a folder of {', '.join(sorted(SUFFIXES))}"
+        )
     starts = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])
-    return Corpus(np.concatenate(clips), starts.astype(np.int64), voice_weights(names), tuple(names))
+    return Corpus(
+        np.concatenate(clips), starts.astype(np.int64), voice_weights(names), tuple(names)
+    )
 
 
 def _read_clip(path: Path) -> tuple[np.ndarray, str]:
@@ -113,7 +118,7 @@ def _read_clip(path: Path) -> tuple[np.ndarray, str]:
 
 
 def voice_weights(names: list[str]) -> np.ndarray:
-    """Return one weight per clip; clips whose names differ only in their last number share a voice."""
+    """Return a weight per clip; clips named alike but for the last number share a voice."""
     voices = [re.sub(r"[_-]?\d+$", "", str(Path(name).with_suffix(""))) for name in names]
     count = Counter(voices)
     weights = np.array([count[voice] ** -0.5 for voice in voices])

@@ -1,4 +1,4 @@
-"""Batches for training, made by worker processes; batch i is the same whoever makes it, and when."""
+"""Batches for training, made by worker processes; batch i is the same whoever makes it."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def make_batch(mixer: Mixer, recipe: Recipe, index: int) -> tuple[np.ndarray, np
 
 def as_floats(features: np.ndarray, hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scale a batch as the network and the loss take it, float32."""
-    return features.astype(np.float32) * np.float32(INPUT_SCALE), hops.astype(np.float32) / np.float32(
-        32768.0
-    )
+    return features.astype(np.float32) * np.float32(INPUT_SCALE), hops.astype(
+        np.float32
+    ) / np.float32(32768.0)
 
 
 def _work(source: Source, recipe: Recipe, first: int, step: int, queue: Any) -> None:
@@ -76,7 +76,9 @@ def batches(
         while True:
             yield as_floats(*make_batch(mixer, recipe, index))
             index += 1
-    context = multiprocessing.get_context("spawn")  # forking a process with a backend's threads hangs
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # forking a process with a backend's threads hangs
     queues = [context.Queue(max(QUEUE_BATCHES // workers, 2)) for _ in range(workers)]
     for worker, queue in enumerate(queues):
         context.Process(

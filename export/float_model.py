@@ -1,7 +1,7 @@
 """The network of `graph.py` in float32 NumPy: for calibration and as int8's reference.
 
-Weights are `network.folded_weights`: "LAYER/kernel" (frames, bands, in, out), depthwise (frames, bands,
-channels), and "LAYER/bias".
+Weights are `network.folded_weights`: "LAYER/kernel" (frames, bands, in, out), depthwise (frames,
+bands, channels), and "LAYER/bias".
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ OUTPUT = "mask"
 class Layer:
     """One layer of the network; `bands` and `channels` are its output's shape per frame.
 
-    kind: "conv", "depthwise", "add", "reshape" or "sigmoid". A conv with `kernel_bands` equal to its
-    input's bands and `squeeze` set sees all bands at once and puts out one.
+    kind: "conv", "depthwise", "add", "reshape" or "sigmoid". A conv with `squeeze` set has as many
+    `kernel_bands` as its input has bands: it sees all at once and puts out one.
     `kernel_frames` taps reach `(kernel_frames - 1) * dilation` frames into the past, never ahead.
     """
 
@@ -103,9 +103,7 @@ class Graph:
         bands, channels = self.shape(source)
         out = -(-bands // stride)
         return self._append(
-            Layer(
-                name, "depthwise", (source,), out, channels, *kernel, stride, dilation, relu=relu
-            )
+            Layer(name, "depthwise", (source,), out, channels, *kernel, stride, dilation, relu=relu)
         )
 
     def add(self, name: str, first: str, second: str, *, relu: bool = True) -> str:
@@ -158,9 +156,9 @@ class UNetShape:
     first_frames: time taps of the first convolution.
     """
 
-    encoder: tuple[int, ...]
-    context: int
-    dilations: tuple[int, ...]
+    encoder: tuple[int, ...] = (12, 24, 32, 48)
+    context: int = 80
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     first_frames: int = 2
 
 

@@ -7,6 +7,7 @@ spectra (magnitude and complex, power 0.3) and by SI-SDR.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ MASK_STEPS = 256.0  # the device reads mask byte 255 as a gain of one
 
 
 class ResynthesisLoss:
-    """Loss over (batch, frames, 2 * hop) [noisy hops | target hops] and a mask (batch, frames, bands)."""
+    """Loss of a mask (batch, frames, bands), for hops (batch, frames, 2 * hop): noisy | target."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class ResynthesisLoss:
         self._synthesis = synthesis_window.astype("float32")
         self._hann = np.hanning(WINDOW + 1)[:WINDOW].astype("float32")
         expand = np.zeros((len(band_edges) - 1, WINDOW // 2 + 1), "float32")
-        for band, (start, stop) in enumerate(zip(band_edges, band_edges[1:], strict=False)):
+        for band, (start, stop) in enumerate(pairwise(band_edges)):
             expand[band, start:stop] = 1.0
         expand[-1, -1] = 1.0  # Nyquist goes with the last band
         self._expand = expand

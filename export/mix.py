@@ -21,8 +21,8 @@ FULL_SCALE = 0.999
 class MixRanges:
     """From where an example is drawn (a recipe's `mix:` section); pairs are uniform ranges.
 
-    snr_db over active speech; level_dbfs: RMS of the mixture; clean_snr_db with probability `clean`;
-    noise_only, babble, synthetic, reverberant, clipped: probabilities.
+    snr_db over active speech; level_dbfs: RMS of the mixture; clean_snr_db with probability
+    `clean`; noise_only, babble, synthetic, reverberant, clipped: probabilities.
     """
 
     snr_db: tuple[float, float] = (-6.0, 18.0)
@@ -67,8 +67,10 @@ class Mixer:
     def _speech_track(self, rng: np.random.Generator, *, pauses: bool) -> np.ndarray:
         """Return utterances end to end, with pauses between them, cut to length."""
         track = np.zeros(self.samples, np.float32)
-        position = -int(rng.uniform(0.0, 1.0) * RATE_HZ) if rng.random() < 0.7 else int(
-            rng.uniform(0.0, 1.0) * RATE_HZ
+        position = (
+            -int(rng.uniform(0.0, 1.0) * RATE_HZ)
+            if rng.random() < 0.7
+            else int(rng.uniform(0.0, 1.0) * RATE_HZ)
         )
         index = rng.choice(len(self.speech), p=self.speech.weights)
         while position < self.samples:
@@ -122,7 +124,7 @@ class Mixer:
         return noise * _slow_gain(rng, self.samples)
 
     def _recorded(self, rng: np.random.Generator) -> np.ndarray:
-        clip = self.noise.clip(rng.integers(len(self.noise)))
+        clip = self.noise.clip(int(rng.integers(len(self.noise))))
         speed = 2.0 ** rng.uniform(-0.6, 0.6)
         wanted = int(self.samples * speed) + 2
         start = rng.integers(len(clip))
@@ -137,7 +139,9 @@ class Mixer:
         talkers = rng.integers(3, 9)
         mixture = np.zeros(self.samples, np.float32)
         for _ in range(talkers):
-            mixture += self._speech_track(rng, pauses=False) * 10.0 ** (rng.uniform(-8.0, 0.0) / 20.0)
+            mixture += self._speech_track(rng, pauses=False) * 10.0 ** (
+                rng.uniform(-8.0, 0.0) / 20.0
+            )
         return self._room(rng, mixture, gain_db=6.0)[0]
 
     def _synthetic(self, rng: np.random.Generator) -> np.ndarray:
@@ -210,8 +214,8 @@ class Mixer:
 def room_response(rng: np.random.Generator) -> np.ndarray:
     """Return a random room's impulse response from a statistical model.
 
-    The direct sound, sparse early reflections and a diffuse tail of decaying noise that starts after
-    some milliseconds (J.-D. Polack, 1988); 60 dB of decay takes 0.1 to 0.9 s.
+    The direct sound, sparse early reflections and a diffuse tail of decaying noise that starts
+    after some milliseconds (J.-D. Polack, 1988); 60 dB of decay takes 0.1 to 0.9 s.
     """
     decay_s = rng.uniform(0.1, 0.9)
     time = np.arange(int(min(decay_s, FFT_SPARE_S) * RATE_HZ), dtype=np.float32) / RATE_HZ
@@ -238,7 +242,9 @@ def _slow_gain(rng: np.random.Generator, samples: int) -> np.ndarray:
     if rng.random() < 0.5:
         return np.ones(samples, np.float32)
     points = rng.uniform(-9.0, 3.0, rng.integers(2, 7))
-    gain_db = np.interp(np.linspace(0.0, len(points) - 1.0, samples), np.arange(len(points)), points)
+    gain_db = np.interp(
+        np.linspace(0.0, len(points) - 1.0, samples), np.arange(len(points)), points
+    )
     return (10.0 ** (gain_db / 20.0)).astype(np.float32)
 
 
@@ -248,9 +254,9 @@ def _bursts(rng: np.random.Generator, samples: int) -> np.ndarray:
     levels = rng.choice([0.02, 1.0], steps) * rng.uniform(0.3, 1.0, steps)
     where = np.linspace(0.0, steps - 1.0, samples)
     near = np.round(where)
-    return np.interp(near + np.clip((where - near) * 8.0, -0.5, 0.5), np.arange(steps), levels).astype(
-        np.float32
-    )
+    return np.interp(
+        near + np.clip((where - near) * 8.0, -0.5, 0.5), np.arange(steps), levels
+    ).astype(np.float32)
 
 
 def _rms(x: np.ndarray) -> float:

@@ -15,12 +15,11 @@ from keras import ops
 from .graph import INPUT, OUTPUT, Graph, Layer
 from .padding import same_padding
 
-
 NORMALISED_BANDS = 16
 
 
 def normalised(layer: Layer) -> bool:
-    """True where batch normalisation follows: the narrow layers; on wide ones it doubles the time."""
+    """True where batch normalisation follows; on wide layers it doubles the training time."""
     return layer.bands <= NORMALISED_BANDS
 
 
@@ -132,7 +131,7 @@ def folded_weights(model: keras.Model, graph: Graph) -> dict[str, Any]:
         if normalised(layer):
             gain, bias = _norm_gain_and_bias(model.get_layer(f"{key}_norm"))
         else:
-            gain, bias = np.float32(1.0), ops.convert_to_numpy(conv.bias)
+            gain, bias = np.ones(layer.channels), ops.convert_to_numpy(conv.bias)
         weights[f"{layer.name}/kernel"] = (kernel * gain).astype("float32")
         weights[f"{layer.name}/bias"] = bias.astype("float32")
     return weights

@@ -1,8 +1,8 @@
 """Post-training quantization: folded float weights and calibration features to an int8 graph.
 
 Weights are symmetric per output channel. An activation's range is what calibration saw, less the
-outermost share `TAIL` of values; what follows a ReLU starts at zero. The ends are fixed by the frame
-contract: features at 1/32, mask at 1/256, logits at 1/16.
+outermost share `TAIL` of values; what follows a ReLU starts at zero. The ends are fixed by the
+frame contract: features at 1/32, mask at 1/256, logits at 1/16.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class _Builder:
         else:
             kernel, axis = kernel[None], 3
             peak = np.abs(kernel).max(axis=(0, 1, 2))
-        # no smaller than what keeps the bias within 24 bits: a dead channel has no weights, only that
+        # a dead channel has a bias only: keep that within 24 bits
         bias = self.weights[f"{layer.name}/bias"].astype(np.float64)
         scale = np.maximum(peak / WEIGHT_STEPS, np.abs(bias) / (input_scale * 2.0**23))
         scale = np.maximum(scale, 1e-9).astype(np.float32)

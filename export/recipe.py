@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from edgesep.contract import FrameContract
-from edgesep.errors import SettingsError
+from edgesep.errors import SettingsError, unknown_name
 
 from .bands import band_edges
 from .graph import Graph, UNetShape, unet
@@ -107,7 +106,9 @@ def load_recipe(name_or_path: str) -> Recipe:
     if not isinstance(data, dict) or "name" not in data:
         raise SettingsError(f"recipe {path}: no `name:` in it; copy one of {RECIPES}")
     _check_keys(f"recipe {path}", set(data), {"name", *SECTIONS})
-    sections = {key: _section(path, key, kind, data.get(key) or {}) for key, kind in SECTIONS.items()}
+    sections: dict[str, Any] = {
+        key: _section(path, key, kind, data.get(key) or {}) for key, kind in SECTIONS.items()
+    }
     return Recipe(name=str(data["name"]), **sections)
 
 
@@ -123,6 +124,4 @@ def _section(path: Path, key: str, kind: type[T], values: dict[str, Any]) -> T:
 
 def _check_keys(where: str, given: set[str], known: set[str]) -> None:
     for key in sorted(given - known):
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
-        raise SettingsError(f"{where}: unknown key {key}; {hint}")
+        raise SettingsError(f"{where}: {unknown_name('key', key, sorted(known))}")

@@ -175,8 +175,8 @@ def _shared_zeros(schema: Any, offsets: dict[int, int]) -> Any:
     of channels to where its zeros already lie.
     """
 
-    class SharedZeros(schema.QuantizationParametersT):  # type: ignore[misc]
-        def Pack(self, builder: Any) -> int:  # noqa: N802, the generated name
+    class SharedZeros(schema.QuantizationParametersT):
+        def Pack(self, builder: Any) -> int:
             zeros, count = self.zeroPoint, len(self.zeroPoint)
             if count == 1 or zeros.any():
                 return int(super().Pack(builder))
@@ -195,8 +195,8 @@ def _shared_zeros(schema: Any, offsets: dict[int, int]) -> Any:
 def _aligned_buffer(schema: Any, data: bytes) -> Any:
     """Return a BufferT that packs `data` aligned; the generated Python aligns bytes to one."""
 
-    class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
-        def Pack(self, builder: Any) -> int:  # noqa: N802, the generated name
+    class AlignedBuffer(schema.BufferT):
+        def Pack(self, builder: Any) -> int:
             builder.StartVector(1, len(data), BUFFER_ALIGNMENT)
             builder.head -= len(data)
             builder.Bytes[builder.head : builder.head + len(data)] = data

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .corpus import Corpus, read_folder
+from .corpus import read_folder
 from .feed import Source, as_floats, batches, make_batch
 from .measure import si_sdr_db
 from .recipe import Recipe
@@ -83,8 +83,8 @@ def train(recipe: Recipe, sources: dict[str, Source], out: Path, workers: int) -
 
 def loss_windows(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Return the device's analysis window (512,) and full-overlap synthesis window, as floats."""
-    from edgesep.stft import synthesis_window
     from edgesep.core import tables
+    from edgesep.stft import synthesis_window
 
     contract = recipe.frame.contract()
     return np.asarray(tables.ANALYSIS_WINDOW_Q31) / 2.0**31, synthesis_window(contract) / 2.0**30
