@@ -19,7 +19,7 @@ test: $(VENV)/test.stamp ## run all tests; skips name what they miss
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/dev.stamp ## run the tests that take under a minute together
-	$(BIN)/python -m pytest -m "not slow and not aarch64"
+	$(BIN)/python -m pytest -m "not slow and not aarch64" -k "not sanitizers and not warnings"
 
 lint: $(VENV)/dev.stamp ## check style and types, change nothing
 	$(BIN)/ruff check .
