@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from edgesep.errors import AudioFileError
 
+from .levels import rms, to_int16
+
 RATE_HZ = 16000
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff"}
 SHORTEST_S = 0.2
@@ -110,11 +112,11 @@ def _read_clip(path: Path) -> tuple[np.ndarray, str]:
         return np.zeros(0, np.int16), f"shorter than {SHORTEST_S} s"
     if not np.isfinite(mono).all():
         return np.zeros(0, np.int16), "not finite"
-    if np.sqrt(np.mean(mono**2)) < 10.0 ** (SILENT_DBFS / 20.0):
+    if rms(mono) < 10.0 ** (SILENT_DBFS / 20.0):
         return np.zeros(0, np.int16), "silent"
     if np.mean(np.abs(mono) >= 0.999) > CLIPPED_SHARE:
         return np.zeros(0, np.int16), "clipped"
-    return np.clip(np.round(mono * 32768.0), -32768, 32767).astype(np.int16), ""
+    return to_int16(mono), ""
 
 
 def voice_weights(names: list[str]) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import fft, signal
 
 from .corpus import RATE_HZ, Corpus
+from .levels import active_rms, rms, to_int16
 
 EARLY_REFLECTIONS_S = 0.03
 FFT_SPARE_S = 0.5
@@ -61,7 +62,7 @@ class Mixer:
         elif kind < ranges.clean + ranges.noise_only:
             wet, target = np.zeros_like(wet), np.zeros_like(target)
         if wet.any():
-            noise *= _active_rms(wet) / (_rms(noise) + 1e-9) * 10.0 ** (-snr_db / 20.0)
+            noise *= active_rms(wet) / rms(noise) * 10.0 ** (-snr_db / 20.0)
         return self._capture(rng, wet + noise, target)
 
     def _speech_track(self, rng: np.random.Generator, *, pauses: bool) -> np.ndarray:
@@ -75,7 +76,7 @@ class Mixer:
         index = rng.choice(len(self.speech), p=self.speech.weights)
         while position < self.samples:
             clip = _stretch(self.speech.clip(index), rng.uniform(0.86, 1.16))
-            clip *= 0.1 / (_active_rms(clip) + 1e-6) * 10.0 ** (rng.uniform(-3.0, 3.0) / 20.0)
+            clip *= 0.1 / active_rms(clip) * 10.0 ** (rng.uniform(-3.0, 3.0) / 20.0)
             start, skip = max(position, 0), max(-position, 0)
             piece = clip[skip : skip + self.samples - start]
             track[start : start + len(piece)] = piece
@@ -119,8 +120,8 @@ class Mixer:
             noise = self._recorded(rng)
         if rng.random() < 0.35:
             other = self._recorded(rng) if rng.random() < 0.6 else self._synthetic(rng)
-            noise = noise / (_rms(noise) + 1e-9)
-            noise += other / (_rms(other) + 1e-9) * 10.0 ** (rng.uniform(-15.0, 3.0) / 20.0)
+            noise = noise / rms(noise)
+            noise += other / rms(other) * 10.0 ** (rng.uniform(-15.0, 3.0) / 20.0)
         return noise * _slow_gain(rng, self.samples)
 
     def _recorded(self, rng: np.random.Generator) -> np.ndarray:
@@ -194,21 +195,21 @@ class Mixer:
                 out[start : start + length] += tone * envelope
         if rng.random() < 0.6:
             hat = self._coloured(rng) * (np.arange(self.samples) % beat < 0.03 * RATE_HZ)
-            out += hat * (_rms(out) / (_rms(hat) + 1e-9)) * rng.uniform(0.1, 0.8)
+            out += hat * (rms(out) / rms(hat)) * rng.uniform(0.1, 0.8)
         return out
 
     def _capture(
         self, rng: np.random.Generator, noisy: np.ndarray, target: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Set the level, clip now and then, round to int16."""
-        gain = 10.0 ** (rng.uniform(*self.ranges.level_dbfs) / 20.0) / (_rms(noisy) + 1e-9)
+        gain = 10.0 ** (rng.uniform(*self.ranges.level_dbfs) / 20.0) / rms(noisy)
         peak = float(np.abs(noisy).max()) + 1e-9
         gain = min(gain, FULL_SCALE / peak)
         ceiling = FULL_SCALE
         if rng.random() < self.ranges.clipped:
             ceiling = rng.uniform(0.3, 0.9) * peak * gain
         noisy = np.clip(noisy * gain, -ceiling, ceiling)
-        return _int16(noisy), _int16(target * gain)
+        return to_int16(noisy), to_int16(target * gain)
 
 
 def room_response(rng: np.random.Generator) -> np.ndarray:
@@ -257,20 +258,3 @@ def _bursts(rng: np.random.Generator, samples: int) -> np.ndarray:
     return np.interp(
         near + np.clip((where - near) * 8.0, -0.5, 0.5), np.arange(steps), levels
     ).astype(np.float32)
-
-
-def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(x))))
-
-
-def _active_rms(x: np.ndarray) -> float:
-    """Return the RMS over 20 ms blocks that lie within 30 dB of the loudest."""
-    blocks = x[: len(x) // 320 * 320].reshape(-1, 320)
-    power = np.mean(np.square(blocks), axis=1)
-    if not len(power) or not power.any():
-        return 0.0
-    return float(np.sqrt(power[power > power.max() * 1e-3].mean()))
-
-
-def _int16(x: np.ndarray) -> np.ndarray:
-    return np.clip(np.round(x * 32768.0), -32768, 32767).astype(np.int16)

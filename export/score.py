@@ -22,13 +22,14 @@ from tqdm import tqdm
 from edgesep.errors import EdgesepError
 
 from .corpus import RATE_HZ, Corpus
+from .levels import active_rms, rms, to_int16
 from .measure import si_sdr_db
 
 CLIP_S = 6.0
 LEVEL_DBFS = (-32.0, -20.0)
 CLEAN_SNR_DB = 40.0
 EXTRA_CLIPS = 12
-ACTIVE_DB = 30.0
+SILENT_LSB = 0.1  # what silence counts as
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ def make_clips(
         snr = float(np.linspace(*snr_db, count)[i]) if kind == "mix" else CLEAN_SNR_DB
         voice = _speech(speech, rng)
         sound = _noise(noise, i % len(noise), len(voice), rng)
-        sound *= _active_rms(voice) / _rms(sound) * 10.0 ** (-snr / 20.0)
+        sound *= active_rms(voice) / rms(sound) * 10.0 ** (-snr / 20.0)
         if kind == "noise":
-            voice, sound = np.zeros_like(voice), sound / _rms(sound)
-        gain = 10.0 ** (rng.uniform(*LEVEL_DBFS) / 20.0) / _rms(voice + sound)
+            voice, sound = np.zeros_like(voice), sound / rms(sound)
+        gain = 10.0 ** (rng.uniform(*LEVEL_DBFS) / 20.0) / rms(voice + sound)
         gain = min(gain, 0.99 / float(np.abs(voice + sound).max()))
         yield Clip(
-            f"{i:03d}_{kind}", kind, snr, _int16((voice + sound) * gain), _int16(voice * gain)
+            f"{i:03d}_{kind}", kind, snr, to_int16((voice + sound) * gain), to_int16(voice * gain)
         )
 
 
@@ -71,7 +72,7 @@ def _speech(corpus: Corpus, rng: np.random.Generator) -> np.ndarray:
     parts: list[np.ndarray] = [np.zeros(int(0.3 * RATE_HZ), np.float32)]
     while sum(map(len, parts)) < wanted:
         clip = corpus.clip(int(rng.choice(len(corpus), p=corpus.weights)))
-        parts += [clip * (0.1 / _active_rms(clip)), np.zeros(int(0.25 * RATE_HZ), np.float32)]
+        parts += [clip * (0.1 / active_rms(clip)), np.zeros(int(0.25 * RATE_HZ), np.float32)]
     return np.concatenate(parts)[:wanted]
 
 
@@ -80,7 +81,7 @@ def _noise(corpus: Corpus, index: int, samples: int, rng: np.random.Generator) -
     while True:  # a recording may hold a silent stretch: no noise, no test
         start = int(rng.integers(len(clip)))
         piece = np.take(clip, np.arange(start, start + samples), mode="wrap")
-        if _rms(piece) > 0.1 * _rms(clip):
+        if rms(piece) > 0.1 * rms(clip):
             return piece
 
 
@@ -133,7 +134,7 @@ def _measure(clip: Clip, path: Path) -> dict[str, object]:
         )
     row: dict[str, object] = {"name": clip.name, "kind": clip.kind, "snr_db": clip.snr_db}
     if clip.kind == "noise":
-        row["attenuation_db"] = 20.0 * np.log10(_rms(clip.noisy) / max(_rms(ours), 1e-3))
+        row["attenuation_db"] = 20.0 * np.log10(rms(clip.noisy) / max(rms(ours), SILENT_LSB))
         return row
     for label, sound in (("noisy", clip.noisy), ("out", ours)):
         row |= {f"{key}_{label}": value for key, value in _quality(sound, clip.clean).items()}
@@ -208,17 +209,3 @@ def table(groups: dict[str, dict[str, float]]) -> str:
 def save(rows: list[dict[str, object]], groups: dict[str, dict[str, float]], path: Path) -> None:
     """Write rows and summary as JSON."""
     path.write_text(json.dumps({"summary": groups, "clips": rows}, indent=1) + "\n")
-
-
-def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(x.astype(np.float64)))) + 1e-12)
-
-
-def _active_rms(x: np.ndarray) -> float:
-    """Return the RMS over 20 ms blocks within `ACTIVE_DB` of the loudest."""
-    power = np.mean(np.square(x[: len(x) // 320 * 320].reshape(-1, 320)), axis=1)
-    return float(np.sqrt(power[power > power.max() * 10.0 ** (-ACTIVE_DB / 10.0)].mean()) + 1e-12)
-
-
-def _int16(x: np.ndarray) -> np.ndarray:
-    return np.clip(np.round(x * 32768.0), -32768, 32767).astype(np.int16)

@@ -20,6 +20,7 @@ from export.corpus import Corpus, read_folder, voice_weights
 from export.feed import Source, batches, make_batch
 from export.float_model import activations, float_mask
 from export.graph import INPUT, OUTPUT, Graph, UNetShape, unet
+from export.levels import active_rms, rms
 from export.measure import si_sdr_db
 from export.mix import Mixer, MixRanges, room_response
 from export.recipe import RECIPES, Recipe, load_recipe
@@ -367,7 +368,5 @@ class TestScore:
 
 
 def _active_snr_db(clip: Clip) -> float:
-    from export.score import _active_rms, _rms
-
     noise = clip.noisy.astype(float) - clip.clean
-    return float(20 * np.log10(_active_rms(clip.clean.astype(float)) / _rms(noise)))
+    return float(20 * np.log10(active_rms(clip.clean) / rms(noise)))
