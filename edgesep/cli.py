@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from edgesep.cli_firmware import add_firmware_command
 from edgesep.errors import EdgesepError, SettingsError, unknown_name
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_file_command(commands)
     _add_pipe_command(commands)
+    add_firmware_command(commands)
     return parser
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edgesep.card import Card
 
-__all__ = ["Isolator", "Settings"]
+__all__ = ["Isolator", "Settings", "with_latency"]
 
 INT16 = np.dtype(np.int16)
 
@@ -46,7 +46,7 @@ class Isolator:
         _check_channels(channels)
         settings = settings or Settings()
         path, self._card = find_model(model)
-        self._contract = _with_latency(self._card.contract, settings.latency_ms)
+        self._contract = with_latency(self._card.contract, settings.latency_ms)
         self._engine = open_engine(settings.engine, path, self._card)
         self._frontend = Frontend(self._contract, channels)
         self._channels = channels
@@ -141,8 +141,8 @@ def _check_channels(channels: int) -> None:
         )
 
 
-def _with_latency(contract: FrameContract, latency_ms: float | None) -> FrameContract:
-    """Give the contract another fade, so that the latency becomes `latency_ms`."""
+def with_latency(contract: FrameContract, latency_ms: float | None) -> FrameContract:
+    """Return the contract with another fade, so that the latency becomes `latency_ms`."""
     if latency_ms is None:
         return contract
     hop = contract.hop_samples

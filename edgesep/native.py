@@ -109,6 +109,16 @@ def inverse(re: Int32, im: Int32, exponent: Int32) -> tuple[Int32, Int32]:
     return samples, out_exponent
 
 
+def _contract(contract: FrameContract, channels: int) -> tuple[Any, Any]:
+    """Return an edgesep_contract, and its edges, which must be kept alive meanwhile."""
+    ffi, _ = library()
+    edges = ffi.new("uint16_t[]", contract.band_edges)
+    names = ("hop_samples", "fade_samples", "bands", "floor_rise_shift", "floor_fall_shift")
+    values = {name: getattr(contract, name) for name in names}
+    struct = ffi.new("edgesep_contract *", {**values, "channels": channels, "band_edges": edges})
+    return struct, edges
+
+
 class CStream:
     """The frame path in C: owns the core's memory and the buffers of one stream."""
 
@@ -118,19 +128,7 @@ class CStream:
         self._from_buffer = ffi.from_buffer
         self._analyse, self._synthesise = lib.edgesep_analyse, lib.edgesep_synthesise
         self._reset = lib.edgesep_frontend_reset
-        edges = ffi.new("uint16_t[]", contract.band_edges)
-        description = ffi.new(
-            "edgesep_contract *",
-            {
-                "hop_samples": contract.hop_samples,
-                "fade_samples": contract.fade_samples,
-                "channels": channels,
-                "bands": contract.bands,
-                "floor_rise_shift": contract.floor_rise_shift,
-                "floor_fall_shift": contract.floor_fall_shift,
-                "band_edges": edges,
-            },
-        )
+        description, _edges = _contract(contract, channels)
         size = lib.edgesep_frontend_size(description)
         self._memory = ffi.new("uint64_t[]", (size + 7) // 8)  # aligned to eight bytes
         check(lib.edgesep_frontend_init(self._memory, size, description))
@@ -172,6 +170,15 @@ class CStream:
         check(self._reset(self._state))
 
 
+def stream_memory_bytes(contract: FrameContract, plan: Plan) -> int:
+    """Return the memory of a one-channel stream, front end and network, aligned to 16 bytes."""
+    _, lib = library()
+    description, _edges = _contract(contract, 1)
+    frontend = lib.edgesep_frontend_size(description)
+    network = CNetwork(plan)
+    return sum(-(-int(size) // 16) * 16 for size in (frontend, network.memory_bytes))
+
+
 class CNetwork:
     """A network in C: owns its tables and the memory of one stream."""
 
@@ -185,6 +192,7 @@ class CNetwork:
         self._tables: list[Any] = []  # what the core points to
         network = self._network(plan)
         size = lib.edgesep_stream_size(network)
+        self.memory_bytes = int(size)
         self._memory = ffi.new("uint64_t[]", (size + 7) // 8)  # aligned to eight bytes
         check(lib.edgesep_stream_init(self._memory, size, network))
         self._stream = ffi.cast("edgesep_stream *", self._memory)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgesep.engine.plan import Plan, Scale
 
-__all__ = ["network_source"]
+__all__ = ["comment_text", "constant", "network_source"]
 
 _KINDS = (
     "EDGESEP_CONV",
@@ -38,10 +38,12 @@ def network_source(plan: Plan, symbol: str, comment: str) -> str:
 
     comment: what the first line says, such as where the plan comes from.
     """
-    parts = [f"/* {_safe(comment)} */", '#include "edgesep_network.h"']
+    parts = [f"/* {comment_text(comment)} */", '#include "edgesep_network.h"']
     for group in _GROUPS:
         for i, step in enumerate(getattr(plan, group)):
-            parts += [_constant(group, i, step.name, n, a) for n, a in _arrays(step)]
+            for name, array in _arrays(step):
+                table = constant(f"{group}_{i}_{name}", array)
+                parts.append(f"/* {comment_text(step.name)} */\n{table}")
     for group in _GROUPS:
         if getattr(plan, group):
             parts.append(_group(group, getattr(plan, group)))
@@ -49,7 +51,7 @@ def network_source(plan: Plan, symbol: str, comment: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _safe(text: str) -> str:
+def comment_text(text: str) -> str:
     """Return text that cannot end a C comment."""
     return re.sub(r"[^\w .,:()/-]", "?", text).replace("*/", "?/")
 
@@ -61,15 +63,16 @@ def _arrays(step: Any) -> Iterable[tuple[str, NDArray[Any]]]:
             yield field.name, value
 
 
-def _constant(group: str, index: int, owner: str, name: str, array: NDArray[Any]) -> str:
+def constant(name: str, array: NDArray[Any], *, static: bool = True) -> str:
+    """Return the definition of a constant array."""
     numbers = textwrap.fill(
         ", ".join(map(str, array.reshape(-1).tolist())),
         _WIDTH,
         initial_indent="    ",
         subsequent_indent="    ",
     )
-    head = f"static const {array.dtype.name}_t {group}_{index}_{name}[{array.size}] = {{"
-    return f"/* {_safe(owner)} */\n{head}\n{numbers}\n}};"
+    head = f"const {array.dtype.name}_t {name}[{array.size}] = {{"
+    return f"{'static ' if static else ''}{head}\n{numbers}\n}};"
 
 
 def _group(group: str, steps: Iterable[Any]) -> str:
@@ -91,13 +94,13 @@ def _row(group: str, index: int, step: Any) -> str:
         ", ".join(pairs), _WIDTH - 2, initial_indent="     ", subsequent_indent="     ",
         break_long_words=False,
     )  # fmt: skip
-    return f"    {{ /* {_safe(step.name)} */\n{body}}},"
+    return f"    {{ /* {comment_text(step.name)} */\n{body}}},"
 
 
 def _steps(plan: Plan) -> str:
     groups = ("filters", "filters", "sums", "copies", "recalls", "lookups")
     rows = [
-        f"    {{{_KINDS[kind]}, {i}}}, /* {_safe(getattr(plan, groups[kind])[i].name)} */"
+        f"    {{{_KINDS[kind]}, {i}}}, /* {comment_text(getattr(plan, groups[kind])[i].name)} */"
         for kind, i in plan.steps
     ]
     return "static const edgesep_step steps[] = {\n" + "\n".join(rows) + "\n};"

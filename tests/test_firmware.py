@@ -1,0 +1,200 @@
+"""Generated firmware: the project itself, its bytes on this machine and on emulated boards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from edgesep import native
+from edgesep.cli import main
+from edgesep.errors import ModelError
+from edgesep.firmware import BOARDS, generate
+from edgesep.firmware import project as project_module
+from edgesep.firmware.project import CODE_BYTES, STACK_BYTES
+from edgesep.settings import Settings
+from tests import signals
+from tests.core_jobs import STRICT
+from tests.helpers import write_random_model
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="the C core is not built")
+
+SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+HOST_BOARD = """
+#include "board.h"
+void board_start_ticks(void) {}
+uint32_t board_ticks(void) { return 0; }
+void board_paint_stack(void) {}
+uint32_t board_stack_bytes(void) { return 0; }
+"""
+
+
+def need(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed (apt install {package})")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_model(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory, model: Path) -> tuple[Path, Path]:
+    """Return a recording of odd length, and what `edgesep file` makes of it."""
+    folder = tmp_path_factory.mktemp("sounds")
+    source, target = folder / "in.wav", folder / "out.wav"
+    soundfile.write(source, signals.speech_like(12345, -3), 16000)
+    command = ["file", str(source), "-o", str(target), "--quiet", "--engine", "exact"]
+    assert main([*command, "--model", str(model), "--max-attenuation-db", "20"]) == 0
+    return source, target
+
+
+def project(board: str, model: Path, folder: Path) -> Path:
+    arguments = ["firmware", "--board", board, "--model", str(model), "-o", str(folder)]
+    assert main([*arguments, "--max-attenuation-db", "20"]) == 0
+    return folder
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["firmware", *arguments]) != 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+# --- the project ---------------------------------------------------------------------------------
+
+
+def test_a_project_is_the_same_from_run_to_run(model: Path, tmp_path: Path) -> None:
+    first, second = (project("cortex_m4f", model, tmp_path / name) for name in "ab")
+    files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(second) for p in second.rglob("*") if p.is_file())
+    assert all((first / f).read_bytes() == (second / f).read_bytes() for f in files)
+    manifest = json.loads((first / "MANIFEST.json").read_text())
+    assert manifest["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert manifest["latency_ms"] == 16
+    hashes = {str(f): hashlib.sha256((first / f).read_bytes()).hexdigest() for f in files}
+    del hashes["MANIFEST.json"]
+    assert manifest["files"] == hashes
+    assert not [f for f in files if re.search(r"@[A-Z_]+@", (first / f).read_text())]
+
+
+def test_bad_input_is_one_line_and_leaves_nothing(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "new")
+    common = ("--model", str(model), "-o", target)
+    assert "did you mean 'cortex_m4f'" in error_of(capsys, "--board", "cortex_m4", *common)
+    missing = ("--model", "nosuch", "-o", target)
+    assert "unknown model 'nosuch'" in error_of(capsys, "--board", "cortex_m7", *missing)
+    loud = ("--board", "cortex_m7", "--wet", "2", *common)
+    assert "wet" in error_of(capsys, *loud)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("")
+    full = ("--model", str(model), "-o", str(tmp_path / "full"))
+    assert "not an empty folder" in error_of(capsys, "--board", "cortex_m7", *full)
+    below = ("--model", str(model), "-o", str(tmp_path / "no" / "such"))
+    assert "cannot write" in error_of(capsys, "--board", "cortex_m7", *below)
+    assert [p.name for p in tmp_path.rglob("*")] == ["full", "mine"]
+
+
+def test_a_model_that_does_not_fit_is_refused_with_figures(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(BOARDS["cortex_m4f"], flash_bytes=32 << 10)
+    monkeypatch.setitem(BOARDS, "cortex_m4f", small)
+    monkeypatch.setattr(project_module, "list_models", list)
+    with pytest.raises(ModelError, match=r"flash \d+ KB of 32 KB, RAM \d+ KB of 192 KB; no model"):
+        generate("cortex_m4f", str(model), Settings(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+# --- on this machine -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_project_has_the_bytes_of_the_host_under_sanitizers(
+    compiler: str, model: Path, sounds: tuple[Path, Path], tmp_path: Path
+) -> None:
+    need(compiler, compiler)
+    folder = project("cortex_m7", model, tmp_path / "project")
+    (folder / "host_board.c").write_text(HOST_BOARD)
+    sources = [*folder.glob("core/*.c"), *folder.glob("model/*.c"), *folder.glob("*.c")]
+    includes = [f"-I{folder / name}" for name in ("core", "model", "example", ".")]
+    command = [compiler, *STRICT, *SANITIZERS, *includes, *map(str, sources)]
+    program = str(tmp_path / "program")
+    built = subprocess.run(
+        [*command, str(folder / "example" / "main_wav.c"), "-o", program],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "cannot find" in built.stderr:
+        pytest.skip(f"{compiler} has no sanitizer runtime here")
+    assert built.returncode == 0, built.stderr
+    source, expected = sounds
+    done = subprocess.run([program, source, tmp_path / "out.wav"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "out.wav").read_bytes() == expected.read_bytes()
+    for bad in (tmp_path / "missing.wav", Path(sys.executable), Path(__file__)):
+        done = subprocess.run([program, bad, tmp_path / "o"], capture_output=True, check=False)
+        assert done.returncode == 1
+        assert b"not a WAV file" in done.stderr
+
+
+# --- on emulated boards --------------------------------------------------------------------------
+
+
+def make(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["make", "-s", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def text_bytes(folder: Path) -> int:
+    """Return the bytes of code and constant tables, without the model's."""
+    objects = [*folder.glob("build/core/*.o"), folder / "build" / "edgesep.o"]
+    command = ["arm-none-eabi-size", "-t", *map(str, objects)]
+    total = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(total.splitlines()[-1].split()[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", sorted(BOARDS))
+def test_firmware_has_the_bytes_of_the_host(
+    board: str, model: Path, sounds: tuple[Path, Path], tmp_path: Path
+) -> None:
+    need("make", "make")
+    need("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    need("qemu-system-arm", "qemu-system-arm")
+    folder = project(board, model, tmp_path / "project")
+    source, expected = sounds
+    make(folder, "firmware.elf")
+    printed = make(folder, "qemu", f"IN={source}", f"OUT={tmp_path / 'out.wav'}")
+    assert (tmp_path / "out.wav").read_bytes() == expected.read_bytes()
+    figures = {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)", printed, re.M)}
+    limits = json.loads((folder / "MANIFEST.json").read_text())["bytes_at_most"]
+    assert figures["memory"] <= limits["state_and_activations"]
+    assert 0 < figures["stack"] <= STACK_BYTES
+    assert text_bytes(folder) <= CODE_BYTES
+    symbols = subprocess.run(
+        ["arm-none-eabi-nm", str(folder / "libedgesep.a")],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    undefined = set(re.findall(r"\bU (\w+)", symbols)) - set(re.findall(r"\b[TRDB] (\w+)", symbols))
+    assert {name for name in undefined if not name.startswith("__aeabi_")} <= {
+        "memcpy",
+        "memmove",
+        "memset",
+    }
