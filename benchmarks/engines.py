@@ -3,8 +3,9 @@
     python benchmarks/engines.py [--model small-16ms] [--blocks 200]
 
 fast is LiteRT with XNNPACK, exact the C core's kernels, and LiteRT's reference kernels give the
-bytes that exact must give. The median of short interleaved blocks in one run, so that a busy machine
-slows all rows alike. Exit status 1 when bytes differ or exact takes more than 3 times as long as fast.
+bytes that exact must give. The median of short interleaved blocks in one run, so that a busy
+machine slows all rows alike. Exit status 1 when bytes differ or exact takes more than 3 times as
+long as fast.
 """
 
 from __future__ import annotations

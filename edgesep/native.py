@@ -24,7 +24,7 @@ except ImportError as error:
     _core, _reason = None, str(error)
 
 BACKENDS = ("auto", "c", "numpy")
-HOW_TO_BUILD = "install a C compiler (apt install gcc) and reinstall edgesep"
+HOW_TO_BUILD = "install a C compiler (apt install gcc python3-dev) and reinstall edgesep"
 
 Int32 = NDArray[np.int32]
 

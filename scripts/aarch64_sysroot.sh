@@ -16,7 +16,6 @@ folder=${1:-$repository/build/aarch64}
 python=${PYTHON:-python3}
 version=3.11 # of Debian 12
 suite=bookworm
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 for program in qemu-aarch64 apt-get dpkg-deb "$python"; do
@@ -29,6 +28,14 @@ if [ -f "$folder/complete" ] && [ "$(cat "$folder/complete")" = "$suite $*" ]; t
     echo "aarch64_sysroot: $folder is complete"
     exit 0
 fi
+
+# From where this machine's apt takes its own packages, unless told otherwise.
+mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' \
+    "Codename: $suite" | sed -n 1p)}
+[ -n "$mirror" ] || {
+    echo "aarch64_sysroot: apt knows no mirror of $suite; name one in DEBIAN_MIRROR" >&2
+    exit 1
+}
 
 rm -rf "$folder"
 mkdir -p "$folder/root" "$folder/site" "$folder/apt/lists/partial" "$folder/apt/archives/partial"

@@ -10,6 +10,8 @@ import pytest
 import soundfile
 import yaml
 
+pytest.importorskip("keras", reason="training needs Keras: pip install -e .[export]")
+
 from edgesep.card import read_card
 from edgesep.errors import AudioFileError, ModelError, SettingsError
 from edgesep.features import signal_features
