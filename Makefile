@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/core/*.c edgesep/core/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format bench clean
+.PHONY: help demo test quick live soak lint format bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,6 +22,13 @@ test: $(VENV)/test.stamp ## run all tests; skips name what they miss
 quick: $(VENV)/dev.stamp ## run the tests that take under a minute together
 	$(BIN)/python -m pytest --ignore=tests/test_export.py -m "not slow and not aarch64" \
 	    -k "not sanitizers and not warnings"
+
+# Wants the extra "audio", PulseAudio, and a machine with nothing else to do.
+live: $(VENV)/dev.stamp ## run the live loop for three minutes at 44.1 and 48 kHz
+	EDGESEP_LIVE_SECONDS=180 $(BIN)/python -m pytest tests/test_live.py -k unharmed -s
+
+soak: $(VENV)/dev.stamp ## run the live loop for twenty minutes; plots load and latency
+	$(BIN)/python benchmarks/soak.py
 
 lint: $(VENV)/dev.stamp ## check style and types, change nothing
 	$(BIN)/ruff check .

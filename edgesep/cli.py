@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from edgesep.cli_firmware import add_firmware_command
+from edgesep.cli_live import add_live_commands
 from edgesep.errors import EdgesepError, SettingsError, unknown_name
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_file_command(commands)
     _add_pipe_command(commands)
+    add_live_commands(commands)
     add_firmware_command(commands)
     return parser
 
@@ -168,7 +170,7 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         help="latency of the frame path, at a price in quality (default: the model's)")  # fmt: skip
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="any setting by name, such as separation.wet=0.8 or wet=0.8")  # fmt: skip
-    add("--config", metavar="YAML", help="file with sections model: and separation:; flags win")
+    add("--config", metavar="YAML", help="file with settings; flags win")
 
 
 def _parse(parser: _Parser, argv: Sequence[str] | None) -> argparse.Namespace:

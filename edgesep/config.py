@@ -1,58 +1,76 @@
-"""Settings from a YAML file and from `--set key=value`: the same keys, checked the same way."""
+"""Settings from board files, a YAML file and `--set key=value`: the same keys and checks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgesep.errors import SettingsError, unknown_name
+from edgesep.keys import ALL_KEYS, DEFAULT_MODEL
+from edgesep.live_settings import LiveSettings
 from edgesep.settings import Settings
 
-__all__ = ["DEFAULT_MODEL", "KEYS", "Config", "parse_assignments", "read_yaml"]
+if TYPE_CHECKING:
+    import yaml
 
-DEFAULT_MODEL = "small-16ms"
+__all__ = [
+    "DEFAULT_MODEL",
+    "KEYS",
+    "Config",
+    "board_file",
+    "list_boards",
+    "origins",
+    "parse_assignments",
+    "read_yaml",
+    "show_yaml",
+]
 
 # Key in YAML and for --set -> field of Settings, or "model" for the model itself.
-KEYS = {
-    "model.name": "model",
-    "model.engine": "engine",
-    "separation.max_attenuation_db": "max_attenuation_db",
-    "separation.wet": "wet",
-    "separation.output": "output",
-    "separation.latency_ms": "latency_ms",
-}
-NUMBERS = frozenset({"max_attenuation_db", "wet", "latency_ms"})
+KEYS = {key.name: key.field for key in ALL_KEYS.values() if key.owner != "live"}
+_PACKAGE = Path(__file__).parent
+_BOARD_FOLDERS = (_PACKAGE / "firmware_configs", _PACKAGE.parent / "firmware_configs")
+_YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True)
 class Config:
-    """What to isolate with."""
+    """What to isolate with, and, for live sound, where it comes from and goes to."""
 
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or path of a .tflite file."""
     settings: Settings = field(default_factory=Settings)
     """See `Settings`."""
+    live: LiveSettings = field(default_factory=LiveSettings)
+    """See `LiveSettings`; only `edgesep run` reads them."""
 
     @classmethod
     def from_keys(cls, *layers: Mapping[str, object]) -> Config:
-        """Build a configuration from layers of full keys (`KEYS`); later layers win.
+        """Build a configuration from layers of full keys (`ALL_KEYS`); later layers win.
 
         Values may be strings, as they stand on a command line; None means: not given.
         Raises SettingsError with the key, the value and what is allowed.
         """
-        fields: dict[str, Any] = {}
+        owners: dict[str, dict[str, Any]] = {"model": {}, "settings": {}, "live": {}}
         for layer in layers:
-            for key, value in layer.items():
+            for name, value in layer.items():
                 if value is not None:
-                    fields[KEYS[key]] = _value(key, value)
-        model = fields.pop("model", DEFAULT_MODEL)
-        return cls(model, Settings(**fields))
+                    key = ALL_KEYS[name]
+                    owners[key.owner][key.field] = _value(name, value)
+        model = owners["model"].get("model", DEFAULT_MODEL)
+        return cls(model, Settings(**owners["settings"]), LiveSettings(**owners["live"]))
+
+    def value(self, name: str) -> object:
+        """Return what key `name` of `ALL_KEYS` is set to."""
+        key = ALL_KEYS[name]
+        owner = {"model": self, "settings": self.settings, "live": self.live}[key.owner]
+        value: object = getattr(owner, key.field)
+        return value
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
-    """Parse `key=value` texts; the key is one of `KEYS`, or its part after the dot.
+    """Parse `key=value` texts; the key is one of `ALL_KEYS`, or its part after the first dot.
 
     Raises SettingsError that names the nearest valid key.
     """
@@ -65,57 +83,148 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
     return parsed
 
 
-def read_yaml(path: Path) -> dict[str, object]:
-    """Read the sections `model:` and `separation:` of a YAML file into full keys.
+def list_boards() -> list[str]:
+    """Names that `--board` takes, sorted: the files of firmware_configs/."""
+    return sorted({path.stem for folder in _BOARD_FOLDERS for path in folder.glob("*.yaml")})
 
-    Raises SettingsError for a file that cannot be read or parsed and for an unknown key.
+
+def board_file(name: str) -> Path:
+    """Return the settings file of a board. Raises SettingsError that names the nearest one."""
+    for folder in _BOARD_FOLDERS:
+        path = folder / f"{name}.yaml"
+        if name in list_boards() and path.is_file():
+            return path
+    raise SettingsError(unknown_name("board", name, list_boards()))
+
+
+def origins(**layers: Mapping[str, object]) -> dict[str, str]:
+    """Return for each key the name of the last layer that sets it, or "default"."""
+    found = dict.fromkeys(ALL_KEYS, "default")
+    for origin, layer in layers.items():
+        found.update({key: origin for key, value in layer.items() if value is not None})
+    return found
+
+
+def show_yaml(config: Config, notes: Mapping[str, str]) -> str:
+    """Return all settings as a YAML file; `notes` holds a remark for each key.
+
+    Settings that are None stand in a comment.
+    """
+    lines: list[str] = []
+    open_sections: list[str] = []
+    for name in ALL_KEYS:
+        *sections, last = name.split(".")
+        for depth, section in enumerate(sections):
+            if open_sections[: depth + 1] != sections[: depth + 1]:
+                lines.append(f"{'  ' * depth}{section}:")
+                open_sections = sections[: depth + 1]
+        open_sections = sections
+        value = config.value(name)
+        mark = "# " if value is None else ""
+        entry = f"{'  ' * len(sections)}{mark}{last}: {_yaml_scalar(value)}"
+        lines.append(f"{entry} # {notes[name]}" if notes.get(name) else entry)
+    return "\n".join(lines) + "\n"
+
+
+def read_yaml(path: Path) -> dict[str, object]:
+    """Read the sections of a YAML file into full keys.
+
+    Raises SettingsError for a file that cannot be read or parsed and, with line and column, for
+    an unknown or repeated key.
     """
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"{path}: not YAML ({reason})") from error
-    sections = {key.partition(".")[0] for key in KEYS}
     keys: dict[str, object] = {}
-    for section, entries in _mapping(path, "the file", content).items():
-        if section not in sections:
-            raise SettingsError(f"{path}: {unknown_name('section', section, sections)}")
-        names = {key.partition(".")[2] for key in KEYS if key.startswith(f"{section}.")}
-        for name, value in _mapping(path, f"{section}:", entries).items():
-            if name not in names:
-                raise SettingsError(f"{path}: {unknown_name(f'key in {section}:', name, names)}")
-            keys[f"{section}.{name}"] = value
+    if root is not None:
+        _read_section(path, "", root, keys)
     return keys
 
 
-def _mapping(path: Path, what: str, value: object) -> Mapping[str, object]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise SettingsError(f"{path}: {what} holds {value!r}: write lines of key: value")
-    return value
+def _read_section(path: Path, prefix: str, node: yaml.Node, keys: dict[str, object]) -> None:
+    import yaml
+
+    what = prefix or "the file"
+    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
+        return
+    if not isinstance(node, yaml.MappingNode):
+        holds = node.value if isinstance(node, yaml.ScalarNode) else "a list"
+        raise SettingsError(
+            f"{_place(path, node)}: {what} holds {holds}: write lines of key: value"
+        )
+    depth = len(prefix.split(".")) if prefix else 0
+    names = {
+        key.split(".")[depth] for key in ALL_KEYS if not prefix or key.startswith(f"{prefix}.")
+    }
+    for key_node, value_node in node.value:
+        name = str(key_node.value)
+        full = f"{prefix}.{name}" if prefix else name
+        if name not in names:
+            kind = f"key in {prefix}:" if prefix else "section"
+            raise SettingsError(f"{_place(path, key_node)}: {unknown_name(kind, name, names)}")
+        if full not in ALL_KEYS:
+            _read_section(path, full, value_node, keys)
+            continue
+        if full in keys:
+            raise SettingsError(f"{_place(path, key_node)}: {full} is given twice: keep one")
+        value = _scalar(path, full, value_node)
+        try:
+            Config.from_keys({full: value})
+        except SettingsError as error:
+            raise SettingsError(f"{_place(path, value_node)}: {error}") from error
+        keys[full] = value
+
+
+def _scalar(path: Path, key: str, node: yaml.Node) -> object:
+    import yaml
+
+    if not isinstance(node, yaml.ScalarNode):
+        raise SettingsError(f"{_place(path, node)}: {key} takes one value, not a list or a section")
+    value: object = yaml.safe_load(yaml.serialize(node))
+    digits = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if digits and key == "audio.input.channel" else value
+
+
+def _place(path: Path, node: yaml.Node) -> str:
+    return f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+
+def _yaml_scalar(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return f"{value:g}"
+    import yaml
+
+    return yaml.safe_dump(value).splitlines()[0]
 
 
 def _full_key(key: str) -> str:
     name = key.replace("-", "_")
-    matches = [full for full in KEYS if name in (full, full.partition(".")[2])]
+    matches = [key.name for key in ALL_KEYS.values() if name in (key.name, key.short)]
     if len(matches) == 1:
         return matches[0]
-    choices = KEYS if "." in key else [full.partition(".")[2] for full in KEYS]
+    choices = list(ALL_KEYS) if "." in key else [key.short for key in ALL_KEYS.values()]
     raise SettingsError(unknown_name("setting", key, choices))
 
 
-def _value(key: str, value: object) -> object:
-    field = KEYS[key]
-    if field in NUMBERS and isinstance(value, str):
+def _value(name: str, value: object) -> object:
+    key = ALL_KEYS[name]
+    if key.kind == "number" and isinstance(value, str):
         try:
             return float(value)
         except ValueError:
-            raise SettingsError(f"{field} is {value!r}: give a number") from None
-    if field not in NUMBERS and not isinstance(value, str):
-        raise SettingsError(f"{key} is {value!r}: give a text")
+            raise SettingsError(f"{key.field} is {value!r}: give a number") from None
+    if key.kind == "flag" and isinstance(value, str):
+        if value.lower() not in _YES_NO:
+            raise SettingsError(f"{key.field} is {value!r}: give true or false")
+        return _YES_NO[value.lower()]
+    if key.kind == "text" and not isinstance(value, str):
+        raise SettingsError(f"{name} is {value!r}: give a text")
     return value

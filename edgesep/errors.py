@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "AudioFileError",
+    "DeviceError",
     "EdgesepError",
     "EngineError",
     "ModelError",
@@ -22,6 +23,10 @@ class EdgesepError(Exception):
 
 class AudioFileError(EdgesepError):
     """An audio file cannot be read, decoded or written."""
+
+
+class DeviceError(EdgesepError):
+    """A sound device is missing, busy, or named so that several fit."""
 
 
 class ModelError(EdgesepError):

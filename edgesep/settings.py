@@ -9,7 +9,7 @@ from numbers import Real
 from edgesep.engine import ENGINE_NAMES
 from edgesep.errors import SettingsError, unknown_name
 
-__all__ = ["OUTPUTS", "Settings"]
+__all__ = ["OUTPUTS", "Settings", "check_range"]
 
 OUTPUTS = ("speech", "background")
 MAX_ATTENUATION_DB = 100.0
@@ -36,15 +36,16 @@ class Settings:
     """Algorithmic latency: (hop + fade) / 16 per ms, fade 32, 64 or 128. None: as the card says."""
 
     def __post_init__(self) -> None:
-        _check_range("max_attenuation_db", self.max_attenuation_db, 0.0, MAX_ATTENUATION_DB)
-        _check_range("wet", self.wet, 0.0, 1.0)
+        check_range("max_attenuation_db", self.max_attenuation_db, 0.0, MAX_ATTENUATION_DB)
+        check_range("wet", self.wet, 0.0, 1.0)
         _check_choice("output", self.output, OUTPUTS)
         _check_choice("engine", self.engine, ENGINE_NAMES)
         if self.latency_ms is not None:
-            _check_range("latency_ms", self.latency_ms, 0.0, 1000.0)
+            check_range("latency_ms", self.latency_ms, 0.0, 1000.0)
 
 
-def _check_range(name: str, value: object, low: float, high: float) -> None:
+def check_range(name: str, value: object, low: float, high: float) -> None:
+    """Raise SettingsError unless `value` is a finite number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise SettingsError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
     if not math.isfinite(value) or not low <= float(value) <= high:

@@ -4,8 +4,20 @@ import dataclasses
 
 import pytest
 
-from edgesep.config import DEFAULT_MODEL, KEYS, Config, parse_assignments, read_yaml
+from edgesep.cli import main
+from edgesep.config import (
+    DEFAULT_MODEL,
+    KEYS,
+    Config,
+    board_file,
+    list_boards,
+    parse_assignments,
+    read_yaml,
+    show_yaml,
+)
 from edgesep.errors import SettingsError
+from edgesep.keys import ALL_KEYS
+from edgesep.live_settings import LiveSettings
 from edgesep.models import DEFAULT_MODEL as MODELS_DEFAULT
 from edgesep.settings import Settings
 
@@ -82,3 +94,69 @@ def test_wrong_yaml(tmp_path, text, expected):
 def test_missing_yaml(tmp_path):
     with pytest.raises(SettingsError, match="cannot be read"):
         read_yaml(tmp_path / "none.yaml")
+
+
+# --- all keys, boards, places, origins ---------------------------------------------------------
+
+
+def test_every_field_has_one_key():
+    owners = {"settings": Settings, "live": LiveSettings}
+    for name, owner in owners.items():
+        keys = [key.field for key in ALL_KEYS.values() if key.owner == name]
+        assert sorted(keys) == sorted(field.name for field in dataclasses.fields(owner))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("audio:\n  input:\n    devise: x\n", "3:5: unknown key in audio.input: 'devise'"),
+        ("audio:\n  block: 8\n", "2:3: unknown key in audio: 'block': did you mean 'block_ms'?"),
+        ("safety:\n  limiter_dbfs: 3\n", "2:17: limiter_dbfs is 3: it must lie from -60 to 0"),
+        ("audio:\n  input:\n    channel: mono\n", "channel is 'mono': give mix, link, or"),
+        ("audio:\n  wait: maybe\n", "wait is 'maybe': give true or false"),
+        ("audio:\n  input:\n    rate_hz: 100\n", "give a whole number from 8000 to 192000"),
+        ("model:\n  name: a\n  name: b\n", "3:3: model.name is given twice"),
+        ("model:\n  name: [a]\n", "2:9: model.name takes one value"),
+    ],
+)
+def test_errors_in_yaml_have_a_place(tmp_path, text, expected):
+    path = tmp_path / "live.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        read_yaml(path)
+    assert expected in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_what_is_shown_can_be_read(tmp_path):
+    keys = {"audio.input.device": "USB: #1", "audio.wait": "off", "separation.latency_ms": "12"}
+    config = Config.from_keys(keys, {"audio.input.channel": "1"})
+    path = tmp_path / "live.yaml"
+    path.write_text(show_yaml(config, {"audio.wait": "a note"}))
+    assert Config.from_keys(read_yaml(path)) == config
+
+
+def test_boards_are_found_and_misspelt_ones_named():
+    assert "laptop" in list_boards()
+    assert board_file("laptop").is_file()
+    with pytest.raises(SettingsError, match="did you mean 'raspberry_pi_4'"):
+        board_file("raspberry_pi4")
+
+
+def test_config_shows_where_each_value_comes_from(tmp_path, capsys):
+    path = tmp_path / "live.yaml"
+    path.write_text("audio:\n  block_ms: 16\n")
+    arguments = [str(path), "--board", "laptop", "--set", "wet=0.5"]
+    assert main(["config", "show", *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert f"block_ms: 16 # file {path}" in shown
+    assert "engine: exact # board laptop" in shown
+    assert "wet: 0.5 # --set" in shown
+    assert "# latency_ms: null # default" in shown
+    assert main(["config", "check", *arguments]) == 0
+    assert main(["config", "init"]) == 0
+    path.write_text(capsys.readouterr().out)
+    assert Config.from_keys(read_yaml(path)) == Config()
+    path.write_text("audio:\n  block_ms: 1\n")
+    assert main(["config", "check", str(path)]) == 2
+    assert f"{path}:2:13: block_ms is 1" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+"""Ask the kernel to run the sound's threads first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["realtime", "realtime_allowed"]
+
+PRIORITY = 10  # below what sound servers and drivers take
+
+
+@contextmanager
+def realtime(wanted: bool = True) -> Iterator[bool]:
+    """Run the calling thread, and threads begun meanwhile, under SCHED_RR if that is allowed.
+
+    Yields whether it is; where it is not, all stays as it was. Root may, and members of a group
+    with an rtprio limit (Debian: audio, with a line in /etc/security/limits.d).
+    """
+    if not wanted or not hasattr(os, "sched_setscheduler"):
+        yield False
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+def realtime_allowed() -> bool:
+    """Tell whether `realtime` would be granted."""
+    with realtime() as granted:
+        return granted

@@ -1,0 +1,126 @@
+"""A PulseAudio server of the tests' own, with two null sinks for a microphone and a loudspeaker.
+
+It runs in a private folder and is never the user's: PULSE_SERVER names its socket, and nothing is
+started or stopped but the process that was started here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+PROGRAMS = ("pulseaudio", "pactl", "parec", "pacat")
+ALSA_PLUGIN = "libasound_module_pcm_pulse.so"
+ASOUND_CONF = """\
+pcm.microphone { type pulse device "mic.monitor" hint { show on description "edgesep microphone" } }
+pcm.loudspeaker { type pulse device "speaker" hint { show on description "edgesep loudspeaker" } }
+ctl.microphone { type pulse }
+ctl.loudspeaker { type pulse }
+"""
+
+
+class SoundServer:
+    """Null sinks "mic" (what is played there is what a microphone hears) and "speaker"."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "asound.conf").write_text(ASOUND_CONF)
+        for name in ("home", "state", "runtime"):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        self.environment = {
+            **os.environ,
+            "HOME": str(folder / "home"),
+            "XDG_RUNTIME_DIR": str(folder / "runtime"),
+            "PULSE_RUNTIME_PATH": str(folder / "runtime"),
+            "PULSE_STATE_PATH": str(folder / "state"),
+            "PULSE_SERVER": f"unix:{folder}/socket",
+            "PULSE_COOKIE": str(folder / "cookie"),
+            "ALSA_CONFIG_PATH": f"/usr/share/alsa/alsa.conf:{folder}/asound.conf",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        command = [
+            "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
+            "--disable-shm=yes", "--realtime=yes", "--high-priority=yes", "--log-target=stderr",
+            "--log-level=error", "-L",
+            f"module-native-protocol-unix auth-anonymous=1 socket={self._folder}/socket",
+        ]  # fmt: skip
+        for name in ("mic", "speaker"):
+            command += ["-L", f"module-null-sink sink_name={name} rate=48000 channels=2"]
+        with (self._folder / "pulseaudio.log").open("ab") as log:
+            self._process = subprocess.Popen(command, env=self.environment, stderr=log)
+        deadline = time.monotonic() + 20
+        while self.ask("pactl", "info").returncode:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError((self._folder / "pulseaudio.log").read_text())
+            time.sleep(0.05)
+
+    def ask(self, *command: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a client of the server."""
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, timeout=30, check=False
+        )
+
+    def kill(self) -> None:
+        """End the server as a crash would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+            Path(self._folder, "socket").unlink(missing_ok=True)
+
+    def play(self, samples: NDArray[np.int16], rate_hz: int = 48000) -> subprocess.Popen[bytes]:
+        """Play (n,) or (n, channels) to the microphone; ends by itself."""
+        path = self._folder / f"play-{time.monotonic_ns()}.raw"
+        path.write_bytes(samples.astype("<i2").tobytes())
+        channels = 1 if samples.ndim == 1 else samples.shape[1]
+        return subprocess.Popen(
+            ["pacat", "--playback", "--raw", f"--rate={rate_hz}", f"--channels={channels}",
+             "--format=s16le", "--device=mic", "--latency-msec=20", str(path)],
+            env=self.environment, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def record(
+        self, path: Path, channels: int = 1, source: str = "speaker.monitor"
+    ) -> subprocess.Popen[bytes]:
+        """Record what the loudspeaker plays as raw int16 at 48 kHz, until terminated."""
+        return subprocess.Popen(
+            ["parec", "--raw", "--rate=48000", f"--channels={channels}", "--format=s16le",
+             f"--device={source}", "--latency-msec=10", str(path)],
+            env=self.environment, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def missing_sound_system() -> str:
+    """Return why there is no sound system to test with; empty if there is one."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        return f"apt install pulseaudio pulseaudio-utils ({', '.join(missing)} missing)"
+    if not list(Path("/usr/lib").glob(f"*/alsa-lib/{ALSA_PLUGIN}")):
+        return "apt install libasound2-plugins"
+    try:
+        import pyaudio  # noqa: F401
+    except ImportError:
+        return "PyAudio is not installed: pip install 'edgesep[audio]'"
+    return ""
+
+
+def start_server(folder: Path) -> SoundServer:
+    """Start a server in `folder`, or skip the test and say what is missing."""
+    reason = missing_sound_system()
+    if reason:
+        pytest.skip(reason)
+    server = SoundServer(folder)
+    server.start()
+    return server

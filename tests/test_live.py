@@ -1,0 +1,314 @@
+"""`edgesep run` on a real sound system: PulseAudio with null sinks, PortAudio, real time.
+
+EDGESEP_LIVE_SECONDS says how long the long run takes (default: 8); `make live` asks for three
+minutes. Everything is measured in the recording of what the loudspeaker plays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgesep.audio.control import ask
+from edgesep.cli import main
+from edgesep.errors import EdgesepError
+from edgesep.isolator import Isolator
+from tests.helpers import write_random_model
+from tests.soundserver import SoundServer, missing_sound_system, start_server
+
+LONG_SECONDS = float(os.environ.get("EDGESEP_LIVE_SECONDS", "8"))
+START_SECONDS = 8.0  # a null sink takes two to wake up, and the machine may be busy
+RATE_HZ = 48000
+
+pytestmark = pytest.mark.skipif(bool(missing_sound_system()), reason=missing_sound_system())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_random_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def server(tmp_path):
+    sound = start_server(tmp_path)
+    yield sound
+    sound.kill()
+
+
+class Run:
+    """A running `edgesep run` between the two null sinks."""
+
+    def __init__(self, server: SoundServer, folder: Path, model: Path, *options: str) -> None:
+        self.socket = folder / "control"
+        self.log = folder / "run.log"
+        settings = {
+            "model.name": str(model), "input.device": "microphone",
+            "output.device": "loudspeaker", "block_ms": "16", "headroom_ms": "20",
+            "input.rate_hz": "48000", "output.rate_hz": "48000",
+        }  # fmt: skip
+        sets = [part for pair in settings.items() for part in ("--set", "=".join(pair))]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edgesep", "run", *sets, "--json", "--socket",
+             str(self.socket), *options],
+            env=server.environment, stdout=subprocess.PIPE, stderr=self.log.open("wb"),
+        )  # fmt: skip
+
+    def ask(self, command: str, **more: object) -> dict[str, Any]:
+        return ask(self.socket, {"command": command, **more})
+
+    def wait_until(self, condition: Any, seconds: float = START_SECONDS) -> float:
+        """Wait until `condition` of the status holds; return how long that took."""
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            try:
+                if condition(self.ask("status")):
+                    return time.monotonic() - began
+            except EdgesepError:
+                pass
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise AssertionError(f"not within {seconds} s: {self.log.read_text()}")
+
+    def wait_for_sound(self, seconds: float = START_SECONDS) -> float:
+        return self.wait_until(lambda state: state["out_dbfs"] > -60, seconds)
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[dict[str, Any], float]:
+        """Send a signal; return the final figures and how long the end took."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        out, _ = self.process.communicate(timeout=10)
+        took = time.monotonic() - began
+        assert self.process.returncode == 0, self.log.read_text()
+        return json.loads(out), took
+
+
+@pytest.fixture
+def start(server, tmp_path, model):
+    runs = []
+
+    def begin(*options: str) -> Run:
+        runs.append(Run(server, tmp_path, model, *options))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+
+
+def babble(seconds: float, level: float = 3000) -> NDArray[np.int16]:
+    """Return noise below 6 kHz in syllables, int16 (n,) at 48 kHz: its place is easy to find."""
+    rng = np.random.default_rng(7)
+    count = round(seconds * RATE_HZ)
+    spectrum = np.fft.rfft(rng.standard_normal(count))
+    spectrum[round(6000 * seconds) :] = 0
+    spectrum[: round(150 * seconds)] = 0
+    noise = np.fft.irfft(spectrum, count)
+    syllables = np.interp(np.arange(count), np.arange(0, count, 4800),
+                          rng.uniform(0.1, 1, len(range(0, count, 4800))))  # fmt: skip
+    return np.rint(noise / noise.std() * syllables * level).astype(np.int16)
+
+
+def read_raw(path: Path, channels: int = 1) -> NDArray[np.float64]:
+    raw = np.fromfile(path, "<i2")
+    return raw[: len(raw) // channels * channels].reshape(-1, channels).astype(float)
+
+
+def match_db(wanted: NDArray, heard: NDArray) -> float:
+    """Return how well `heard` holds `wanted`: what fits over what does not, in dB.
+
+    The median over some tenths of a second, each with its own delay, gain and stretch (within
+    0.5 %, as the loop follows clocks and gets rid of excess sound).
+    """
+    size = 1 << (len(heard) + RATE_HZ).bit_length()
+    spectrum = np.fft.rfft(heard, size)
+    starts = np.linspace(0.2, 0.8, 5) * len(wanted)
+    pieces = [wanted[round(at) : round(at) + RATE_HZ // 10] for at in starts]
+    return float(np.median([piece_db(piece, heard, spectrum, size) for piece in pieces]))
+
+
+def piece_db(piece: NDArray, heard: NDArray, spectrum: NDArray, size: int) -> float:
+    scores = np.fft.irfft(spectrum * np.conj(np.fft.rfft(piece, size)), size)
+    edge = 100
+    at = int(np.argmax(scores[edge : len(heard) - len(piece) - edge])) + edge
+    near = np.fft.rfft(heard[at - edge : at + len(piece) + edge])
+    fine = np.fft.irfft(near, 16 * (len(piece) + 2 * edge)) * 16
+    moments = np.arange(edge, len(piece) - edge) + edge
+    middle = len(piece) / 2 + edge
+
+    def fit_db(stretch: float, shift: float) -> float:
+        places = (middle + (moments - middle) * stretch + shift) * 16
+        moved = np.interp(places, np.arange(len(fine)), fine)
+        part = piece[edge:-edge]
+        gain = moved @ part / (part @ part)
+        return float(-10 * np.log10(np.sum((moved / gain - part) ** 2) / np.sum(part**2)))
+
+    best, step = (-np.inf, 1.0, 0.0), (1e-3, 1.0)
+    for _ in range(5):  # coarse to fine
+        _, stretch, shift = best
+        best = max(
+            (fit_db(stretch + i * step[0], shift + j * step[1]), stretch + i * step[0],
+             shift + j * step[1]) for i in range(-5, 6) for j in range(-12, 13)
+        )  # fmt: skip
+        step = (step[0] / 4, step[1] / 4)
+    return best[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate_hz", "channel"), [(48000, "mix"), (44100, "link")])
+def test_what_goes_in_comes_out_unharmed(server, start, tmp_path, rate_hz, channel):
+    """With wet at 0 the loudspeaker plays what the microphone hears, at both rates."""
+    source = babble(LONG_SECONDS)
+    run = start(
+        "--set", f"input.rate_hz={rate_hz}", "--set", f"output.rate_hz={rate_hz}",
+        "--set", f"input.channel={channel}", "--set", "wet=0",
+    )  # fmt: skip
+    recording = server.record(tmp_path / "out.raw", 2)
+    run.wait_until(lambda state: state["hops"] > 100)
+    time.sleep(1.5)
+    player = server.play(np.stack((source, source), axis=1))
+    player.wait(LONG_SECONDS + 10)
+    time.sleep(0.5)
+    figures, took_s = run.end()
+    recording.terminate()
+    recording.wait()
+    heard = read_raw(tmp_path / "out.raw", 2)
+    assert heard[:, 0].any()
+    ratio_db = match_db(source.astype(float), heard[:, 0])
+    print(f"{ratio_db:.1f} dB, end after {took_s:.2f} s", figures)
+    assert np.abs(heard).max() <= 32767 * 10 ** (-1 / 20) * 1.01
+    assert took_s < 1.0
+    assert figures["restarts"] == 0
+    if figures["underflows"] or figures["overflows"]:
+        pytest.skip(f"the machine is too busy for sound: PortAudio reports gaps: {figures}")
+    assert ratio_db > 30
+    assert figures["dropped_hops"] == 0
+    assert figures["latency_sum_ms"] < 200
+
+
+@pytest.mark.slow
+def test_it_is_controlled_while_it_runs(server, start, tmp_path):
+    (tmp_path / "live.yaml").write_text("separation:\n  wet: 0.0\n")
+    run = start(str(tmp_path / "live.yaml"))
+    player = server.play(babble(60))
+    run.wait_for_sound()
+    before = run.ask("status")
+    assert run.ask("set", assignment="wet=0.5") == {"done": "at once"}
+    assert run.ask("status")["settings"]["separation.wet"] == 0.5
+    with pytest.raises(EdgesepError, match="it must lie from 0 to 1"):
+        run.ask("set", assignment="wet=2")
+    with pytest.raises(EdgesepError, match="did you mean 'wet'"):
+        run.ask("set", assignment="wett=1")
+    run.ask("bypass", on=True)
+    assert run.ask("status")["bypass"] is True
+    (tmp_path / "live.yaml").write_text("separation:\n  wet: 0.25\n")
+    run.process.send_signal(signal.SIGHUP)
+    run.wait_until(lambda state: state["settings"]["separation.wet"] == 0.25)
+    (tmp_path / "live.yaml").write_text("separation:\n  wett: 0.25\n")
+    run.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    with pytest.raises(EdgesepError, match="did you mean 'wet'"):
+        run.ask("reload")
+    state = run.ask("status")
+    assert state["settings"]["separation.wet"] == 0.25
+    assert (state["reloads"], state["restarts"]) == (1, 0)
+    assert state["hops"] > before["hops"]
+    run.ask("mute", on=True)
+    time.sleep(0.5)
+    recording = server.record(tmp_path / "silence.raw")
+    time.sleep(1.0)
+    recording.terminate()
+    recording.wait()
+    assert not read_raw(tmp_path / "silence.raw").any()
+    player.terminate()
+    _, took_s = run.end(signal.SIGINT)
+    assert took_s < 1.0
+    assert "the old settings stay" in run.log.read_text()
+    assert not run.socket.exists()
+
+
+@pytest.mark.slow
+def test_a_dead_sound_server_is_waited_for(server, start):
+    run = start()
+    player = server.play(babble(60))
+    run.wait_for_sound()
+    server.kill()
+    player.wait(10)
+    run.wait_until(lambda state: not state["running"])
+    server.start()
+    player = server.play(babble(60))
+    took_s = run.wait_for_sound(20.0)
+    player.terminate()
+    figures, _ = run.end()
+    assert figures["restarts"] == 1
+    assert took_s < 10.0  # up to two for the null sink, up to four for the back-off
+    log = run.log.read_text()
+    assert log.count("sound has stopped") == 1
+    assert log.count("listening to") == 2
+
+
+@pytest.mark.slow
+def test_it_waits_for_a_device_or_says_that_it_is_missing(server, start, monkeypatch, capsys):
+    run = start("--set", "input.device=nosuch")
+    run.wait_until(lambda state: not state["running"])
+    assert run.end()[1] < 1.0
+    assert run.log.read_text().count("waiting: input device 'nosuch' is not there") == 1
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    arguments = ["run", "--set", f"model.name={run_model(run)}", "--set", "wait=off"]
+    assert main([*arguments, "--set", "input.device=nosuch", "--socket", "off"]) == 1
+    assert "input device 'nosuch' is not there; there are" in capsys.readouterr().err
+    assert main(["devices"]) == 0
+    listed = capsys.readouterr().out
+    assert "microphone (ALSA)" in listed and "loudspeaker (ALSA)" in listed
+
+
+def run_model(run: Run) -> str:
+    arguments = list(map(str, run.process.args))  # type: ignore[arg-type]
+    return next(a.partition("=")[2] for a in arguments if a.startswith("model.name="))
+
+
+@pytest.mark.slow
+def test_a_starved_processor_passes_sound_through_and_recovers(server, start):
+    run = start("--set", "realtime=off")
+    player = server.play(babble(60))
+    run.wait_for_sound()
+    burner = [sys.executable, "-c", "while True: pass"]
+    burners = [subprocess.Popen(burner) for _ in range(4 * (os.cpu_count() or 1))]
+    time.sleep(4.0)
+    for process in burners:
+        process.kill()
+        process.wait()
+    hops = run.ask("status")["hops"]
+    run.wait_until(lambda state: state["hops"] > hops + 125 and state["out_dbfs"] > -60, 15.0)
+    player.terminate()
+    run.end()
+
+
+@pytest.mark.slow
+def test_it_records_and_ends_by_itself(server, start, tmp_path):
+    run = start("--seconds", "5", "--record", str(tmp_path / "ring"),
+                "--metrics", str(tmp_path / "metrics.jsonl"), "--quiet")  # fmt: skip
+    out, _ = run.process.communicate(timeout=15)
+    figures = json.loads(out)
+    assert figures["seconds"] == pytest.approx(5, abs=1.0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines and lines[-1]["hops"] <= figures["hops"]
+    names = sorted(path.name[:3] for path in (tmp_path / "ring").iterdir())
+    assert names == ["in-", "out"]
+    parts = [figures[f"latency_{part}_ms"] for part in
+             ("algorithm", "resampling", "buffers", "devices")]  # fmt: skip
+    assert figures["latency_sum_ms"] == pytest.approx(sum(parts), abs=0.1)
+    hop_ms = Isolator(run_model(run)).hop_samples / 16
+    assert figures["hop_p50_ms"] < hop_ms

@@ -1,0 +1,313 @@
+"""The parts of the live loop, one by one: ring, rates, limiter, drift, overload, holes."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgesep.audio.fractional import FractionalResampler
+from edgesep.audio.limiter import Limiter, ceiling_int16
+from edgesep.audio.live_io import Inlet, Outlet
+from edgesep.audio.overload import OverloadGuard
+from edgesep.audio.playout import DriftControl
+from edgesep.audio.ring import Ring
+from tests.sound import best_shift, chirp, noise16, snr_db
+
+# --- ring --------------------------------------------------------------------------------------
+
+
+def test_a_ring_keeps_order_and_counts_what_is_lost():
+    ring, block = Ring(10, 2), noise16(8, 2)
+    assert ring.write(block) == 0
+    assert ring.write(block) == 6  # two find a place
+    out = np.zeros((20, 2), np.int16)
+    assert ring.read_into(out) == 10
+    np.testing.assert_array_equal(out[:10], np.concatenate((block, block[:2])))
+    assert (ring.available, ring.read_into(out)) == (0, 0)
+
+
+def test_a_ring_between_two_threads_loses_and_repeats_nothing():
+    ring, total = Ring(97, 1), 20_000
+    numbers = (np.arange(total) % 30011).astype(np.int16)[:, None]
+    taken = []
+
+    def write():
+        position = 0
+        while position < total:
+            piece = numbers[position : position + 13]
+            written = len(piece) - ring.write(piece)
+            position += written
+            time.sleep(0 if written else 1e-4)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    block = np.zeros((17, 1), np.int16)
+    while sum(map(len, taken)) < total:
+        count = ring.read_into(block)
+        taken.append(block[:count].copy())
+        time.sleep(0 if count else 1e-4)
+    writer.join()
+    np.testing.assert_array_equal(np.concatenate(taken), numbers)
+
+
+# --- rates -------------------------------------------------------------------------------------
+
+LIVE_RATES = [(48000, 16000), (16000, 48000), (44100, 16000), (16000, 44100), (16000, 16000)]
+
+
+def resample(resampler, samples, block):
+    pieces = [samples[at : at + block] for at in range(0, len(samples), block)]
+    return np.concatenate([resampler.push(piece) for piece in pieces])
+
+
+@pytest.mark.parametrize(("in_hz", "out_hz"), LIVE_RATES)
+def test_a_tone_keeps_its_level_and_stays_clean(in_hz, out_hz):
+    moments = np.arange(in_hz // 2) / in_hz
+    for hz in (200, 3000, 6500):
+        tone = (0.5 * np.sin(2 * np.pi * hz * moments)).astype(np.float32)[:, None]
+        out = resample(FractionalResampler(in_hz, out_hz, 1), tone, in_hz // 125)[1000:-500, 0]
+        phase = 2 * np.pi * hz * np.arange(len(out)) / out_hz
+        basis = np.stack((np.sin(phase), np.cos(phase)), axis=1)
+        fit = basis @ np.linalg.lstsq(basis, out, rcond=None)[0]
+        assert snr_db(fit, out) > 75
+        assert 20 * np.log10(np.abs(fit).max() / 0.5) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize(("in_hz", "out_hz"), LIVE_RATES)
+def test_its_delay_is_what_it_says(in_hz, out_hz):
+    source = chirp(in_hz, 0.5).astype(np.float32)
+    resampler = FractionalResampler(in_hz, out_hz, 1)
+    out = resample(resampler, source, 100)[:, 0]
+    wanted = chirp(out_hz, 0.5)[: len(out), 0]
+    assert best_shift(wanted, out) == pytest.approx(resampler.delay_s * out_hz, abs=1)
+    assert resampler.delay_s <= 0.0016
+    assert len(out) >= len(source) * out_hz / in_hz - resampler.delay_s * out_hz - 1
+
+
+def test_what_would_alias_is_removed():
+    tone = (0.5 * np.sin(2 * np.pi * 9000 * np.arange(24000) / 48000)).astype(np.float32)
+    out = resample(FractionalResampler(48000, 16000, 1), tone[:, None], 384)
+    assert np.abs(out[500:]).max() < 0.5e-3  # 60 dB
+
+
+def test_block_sizes_do_not_matter_and_channels_do_not_mix():
+    source = chirp(44100, 0.3, 2).astype(np.float32)
+    long = resample(FractionalResampler(44100, 16000, 2), source, 10_000)
+    short = resample(FractionalResampler(44100, 16000, 2), source, 97)
+    np.testing.assert_allclose(long[: len(short)], short, atol=1e-5)
+    alone = resample(FractionalResampler(44100, 16000, 1), source[:, 1:], 97)
+    np.testing.assert_allclose(short[:, 1:], alone, atol=1e-6)
+
+
+def test_stretching_gives_more_samples_and_no_click():
+    tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(120_000) / 16000)).astype(np.float32)
+    resampler = FractionalResampler(16000, 48000, 1)
+    pieces = []
+    for index, at in enumerate(range(0, len(tone), 128)):
+        pieces.append(resampler.push(tone[at : at + 128, None], 1.004 if index % 2 else 0.996))
+    out = np.concatenate(pieces)[:, 0]
+    assert len(out) == pytest.approx(3 * len(tone), rel=1e-3)
+    steepest = 0.5 * 2 * np.pi * 440 / 48000
+    assert np.abs(np.diff(out[100:])).max() < 1.01 * steepest
+    more = resample_by(1.001, tone)
+    assert more == pytest.approx(3 * len(tone) * 1.001, abs=100)
+
+
+def resample_by(stretch, tone):
+    resampler = FractionalResampler(16000, 48000, 1)
+    return sum(
+        len(resampler.push(tone[at : at + 128, None], stretch)) for at in range(0, len(tone), 128)
+    )
+
+
+# --- limiter -----------------------------------------------------------------------------------
+
+
+def limit(samples, ceiling_dbfs=-6.0, block=384):
+    limiter = Limiter(ceiling_dbfs, 48000, samples.shape[1])
+    pieces = [samples[at : at + block] for at in range(0, len(samples), block)]
+    return limiter, np.concatenate([limiter.push(piece) for piece in pieces])
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([-60.0, -20.0, -6.0, -1.0, 0.0]))
+@settings(max_examples=25, deadline=None)
+def test_nothing_ever_exceeds_the_ceiling(seed, ceiling_dbfs):
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(-40000, 40000, (4000, 2)) * (rng.random((4000, 1)) < rng.random())
+    _, out = limit(samples.astype(np.int32), ceiling_dbfs, int(rng.integers(1, 700)))
+    assert np.abs(out.astype(int)).max() <= 32767 * 10 ** (ceiling_dbfs / 20)
+
+
+def test_full_scale_bursts_are_limited_without_a_click():
+    moments = np.arange(48000) / 48000
+    loud = (moments % 0.25) < 0.1
+    tone = np.where(loud, 32767, 3000) * np.sin(2 * np.pi * 200 * moments)
+    limiter, out = limit(np.rint(tone).astype(np.int32)[:, None], -12.0)
+    ceiling = ceiling_int16(-12.0)
+    assert np.abs(out.astype(int)).max() <= ceiling
+    assert np.abs(out.astype(int)).max() > 0.95 * ceiling
+    steepest = np.abs(np.diff(np.rint(tone))).max()
+    assert np.abs(np.diff(out[:, 0].astype(int))).max() < steepest
+    assert limiter.limited_frames > 10_000
+
+
+def test_below_the_ceiling_bits_pass_and_after_a_burst_they_come_back():
+    samples = noise16(48000, 2, level=2000).astype(np.int32)
+    limiter, out = limit(samples)
+    late = limiter.lookahead_frames
+    np.testing.assert_array_equal(out[late:], samples[:-late])
+    samples[1000:1100] = 32767
+    limiter, out = limit(samples)
+    after = 1100 + 5000  # the release takes 100 ms
+    np.testing.assert_array_equal(out[after + late :], samples[after:-late])
+    assert (out[late : 900 + late] == samples[:900]).all()
+
+
+def test_blocks_do_not_matter_to_the_limiter():
+    samples = noise16(9000, 1, level=20000).astype(np.int32)
+    np.testing.assert_array_equal(limit(samples, -6.0, 1)[1], limit(samples, -6.0, 4096)[1])
+
+
+def test_a_lower_ceiling_holds_at_once():
+    limiter = Limiter(0.0, 48000, 1)
+    limiter.push(np.full((1000, 1), 30000, np.int32))
+    limiter.set_ceiling(-20.0)
+    out = limiter.push(np.full((1000, 1), 30000, np.int32))
+    assert np.abs(out.astype(int)).max() <= ceiling_int16(-20.0)
+
+
+# --- clocks ------------------------------------------------------------------------------------
+
+
+def play_for(seconds, ppm, jitter=None):
+    """Let two clocks run against each other through a buffer; return what became of it."""
+    control, block_s, aim_s = DriftControl(0.006), 0.008, 0.006
+    fill_s, fed_s, in_s, out_s = aim_s + block_s, 0.0, 0.0, 0.0
+    starved, fills, least, index = 0, [], float("inf"), 0
+    while in_s < seconds:
+        if in_s <= out_s:
+            fill_s, fed_s = fill_s + block_s * control.stretch, in_s
+            control.update(least, block_s)
+            least = float("inf")
+            index += 1
+            in_s = block_s * (index + (0 if jitter is None else jitter.uniform(0, 0.5)))
+            continue
+        if fill_s < block_s:
+            starved += 1
+            control.starved()
+        else:
+            fill_s -= block_s
+        least = min(least, fill_s + min(out_s - fed_s, block_s) - block_s)
+        out_s += block_s / (1 + ppm * 1e-6)
+        fills.append(fill_s)
+    return starved, np.array(fills), control
+
+
+@pytest.mark.parametrize("ppm", [-300, -60, 0, 60, 300])
+def test_an_hour_of_drift_neither_starves_nor_grows(ppm):
+    starved, fills, control = play_for(3600, ppm)
+    assert starved == 0
+    assert fills[len(fills) // 2 :].max() < 0.006 + 0.008 + 0.002
+    assert fills.min() > 0.0005
+    assert control.drift_ppm == pytest.approx(ppm, abs=5)
+
+
+def test_drift_is_found_through_jitter():
+    starved, fills, control = play_for(900, 100, np.random.default_rng(1))
+    assert starved <= 1
+    assert fills[len(fills) // 2 :].max() < 0.030
+    assert control.drift_ppm == pytest.approx(100, abs=40)
+
+
+def test_starving_raises_the_aim_and_calm_lowers_it():
+    control = DriftControl(0.006)
+    control.starved()
+    assert control.aim_s == pytest.approx(0.009)
+    for _ in range(100):
+        control.starved()
+    assert control.aim_s <= 0.2
+    for _ in range(300 * 125):
+        control.update(control.aim_s, 0.008)
+    assert control.aim_s < 0.01
+
+
+# --- overload ----------------------------------------------------------------------------------
+
+
+def drive(guard, seconds, cost_s, start_s=0.0):
+    """Feed a guard hops of 8 ms that cost `cost_s`; return the share that was isolated."""
+    isolated, waiting, now = 0, 1.0, start_s
+    count = round(seconds / 0.008)
+    for _ in range(count):
+        rest = guard.must_rest(waiting, 0.010, now)
+        if not rest:
+            guard.spent(cost_s)
+            isolated += 1
+        waiting = max(1.0, waiting - 1 + (0.0005 if rest else cost_s) / 0.008)
+        now += 0.008
+    return isolated / count
+
+
+def test_a_fast_model_never_rests():
+    guard = OverloadGuard(0.008)
+    assert drive(guard, 60, 0.001) == 1.0
+    assert (guard.missed_hops, guard.down) == (0, False)
+
+
+def test_a_slow_model_steps_down_tries_again_and_comes_back():
+    guard = OverloadGuard(0.008)
+    assert drive(guard, 30, 0.020) < 0.1
+    assert guard.down
+    drive(guard, 60, 0.001, start_s=30)
+    assert not guard.down
+    assert drive(guard, 10, 0.001, start_s=90) == 1.0
+
+
+def test_one_slow_hop_is_no_overload():
+    guard = OverloadGuard(0.008)
+    drive(guard, 1, 0.001)
+    guard.spent(0.030)
+    assert drive(guard, 1, 0.001, start_s=1) > 0.95
+    assert not guard.down
+
+
+# --- the ends ----------------------------------------------------------------------------------
+
+
+def pull(outlet, frames):
+    raw, flag = outlet.callback(None, frames, None, 0)
+    assert flag == 0
+    return np.frombuffer(raw, np.int16).reshape(frames, -1).astype(int)
+
+
+def test_a_hole_in_the_output_fades_and_is_counted():
+    outlet = Outlet(48000, 1, 0.008)
+    outlet.refill_frames = 384
+    outlet.ring.write(np.full((1000, 1), 20000, np.int16))
+    out = np.concatenate([pull(outlet, 384) for _ in range(4)])
+    assert outlet.starvations == 1
+    assert out.max() == 20000 and (out[-300:] == 0).all()
+    outlet.ring.write(np.full((383, 1), 20000, np.int16))
+    assert not pull(outlet, 384).any()  # one frame is missing: it waits
+    outlet.ring.write(np.full((1000, 1), 20000, np.int16))
+    out = np.concatenate((out, pull(outlet, 384), pull(outlet, 384)))
+    assert np.abs(np.diff(out[:, 0])).max() <= 20000 / 192 + 1
+    assert (outlet.starvations, out[-1, 0]) == (1, 20000)
+
+
+def test_before_the_first_word_the_output_is_silent():
+    outlet = Outlet(48000, 2, 0.008)
+    outlet.ring.write(np.full((1000, 2), 20000, np.int16))
+    assert not pull(outlet, 384).any()
+    assert outlet.starvations == 0
+
+
+def test_the_inlet_counts_what_it_loses():
+    inlet = Inlet(16000, 1)
+    raw = noise16(10_000).tobytes()
+    assert inlet.callback(raw, 10_000, None, 0) == (None, 0)
+    inlet.callback(raw, 10_000, None, 2)
+    assert (inlet.blocks, inlet.lost_frames, inlet.overflows) == (2, 4000, 1)
