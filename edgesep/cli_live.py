@@ -1,4 +1,4 @@
-"""The commands for live sound: run, devices, ctl, config."""
+"""The commands for live sound: run, devices, ctl, config, latency."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ CONFIG_NOTES = """\
   edgesep config show live.yaml         the settings in force and where each comes from
 """
 
+LATENCY_NOTES = """\
+Connect the output to the input by a cable, or put the microphone to the loudspeaker. Five chirps
+at -12 dBFS are played; the figure is that of a program: from handing a sample to PortAudio to
+getting it back. The live loop adds its own latency, which `edgesep ctl status` lists in parts.
+
+  edgesep latency --set input.device=USB --set output.device=USB
+"""
+
 Commands = Any  # argparse's type for it is private
 AddCommand = Callable[..., argparse.ArgumentParser]
 
@@ -52,6 +60,7 @@ def add_live_commands(commands: Commands) -> None:
     _add_devices(commands)
     _add_ctl(commands)
     _add_config(commands)
+    _add_latency(commands)
 
 
 def _add(commands: Commands, name: str, text: str, notes: str, run: Any) -> argparse.ArgumentParser:
@@ -103,6 +112,13 @@ def _add_config(commands: Commands) -> None:
     command = _add(commands, "config", text, CONFIG_NOTES, _config)
     command.add_argument("action", choices=("check", "show", "init"))
     _add_layers(command)
+
+
+def _add_latency(commands: Commands) -> None:
+    text = "measure the way from the loudspeaker back to the microphone"
+    command = _add(commands, "latency", text, LATENCY_NOTES, _latency)
+    _add_layers(command)
+    command.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _seconds(text: str) -> float:
@@ -199,4 +215,20 @@ def _config(options: argparse.Namespace) -> int:
     elif options.action == "init":
         notes = {key.name: f"{key.help}: {key.choice}" for key in ALL_KEYS.values()}
         print(show_yaml(config, notes), end="")
+    return 0
+
+
+def _latency(options: argparse.Namespace) -> int:
+    from statistics import median
+
+    from edgesep.audio.latency import measure_latency_ms
+
+    found_ms = measure_latency_ms(_load(options).live)
+    if options.json:
+        print(json.dumps({"latency_ms": [round(value, 2) for value in found_ms]}))
+    else:
+        print(
+            f"{median(found_ms):.1f} ms, median of {len(found_ms)} chirps "
+            f"({min(found_ms):.1f} to {max(found_ms):.1f} ms)"
+        )
     return 0

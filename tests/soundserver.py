@@ -22,8 +22,10 @@ ALSA_PLUGIN = "libasound_module_pcm_pulse.so"
 ASOUND_CONF = """\
 pcm.microphone { type pulse device "mic.monitor" hint { show on description "edgesep microphone" } }
 pcm.loudspeaker { type pulse device "speaker" hint { show on description "edgesep loudspeaker" } }
-ctl.microphone { type pulse }
-ctl.loudspeaker { type pulse }
+pcm.into_mic { type pulse device "mic" hint { show on description "plays to the microphone" } }
+pcm.of_speaker {
+    type pulse device "speaker.monitor" hint { show on description "hears the loudspeaker" }
+}
 """
 
 

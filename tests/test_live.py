@@ -312,3 +312,36 @@ def test_it_records_and_ends_by_itself(server, start, tmp_path):
     assert figures["latency_sum_ms"] == pytest.approx(sum(parts), abs=0.1)
     hop_ms = Isolator(run_model(run)).hop_samples / 16
     assert figures["hop_p50_ms"] < hop_ms
+
+
+def measured_ms(server: SoundServer, source: str, sink: str) -> float:
+    arguments = [f"input.device={source}", f"output.device={sink}", "input.rate_hz=48000",
+                 "output.rate_hz=48000", "block_ms=16"]  # fmt: skip
+    sets = [part for text in arguments for part in ("--set", text)]
+    done = server.ask(sys.executable, "-m", "edgesep", "latency", "--json", *sets)
+    assert done.returncode == 0, done.stderr.decode()
+    return float(np.median(json.loads(done.stdout)["latency_ms"]))
+
+
+@pytest.mark.slow
+def test_latency_is_measured_with_and_without_the_loop(server, start):
+    server_ms = measured_ms(server, "microphone", "into_mic")
+    run = start("--set", "wet=0")
+    run.wait_until(lambda state: state["hops"] > 100)
+    through_ms = measured_ms(server, "of_speaker", "into_mic")
+    figures, _ = run.end()
+    print(f"through {through_ms:.1f} ms, the server alone {server_ms:.1f} ms twice", figures)
+    assert 0 < server_ms < 200
+    if figures["underflows"] == figures["starvations"] == 0:
+        assert through_ms - 2 * server_ms < figures["latency_sum_ms"]
+    assert through_ms > server_ms + figures["latency_algorithm_ms"]
+
+
+@pytest.mark.slow
+def test_latency_without_a_path_says_so(server):
+    done = server.ask(
+        sys.executable, "-m", "edgesep", "latency", "--set", "input.device=microphone",
+        "--set", "output.device=loudspeaker",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert b"no chirp of 'loudspeaker' came back" in done.stderr

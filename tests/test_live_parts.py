@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesep.audio.fractional import FractionalResampler
+from edgesep.audio.latency import find_chirp, sweep
 from edgesep.audio.limiter import Limiter, ceiling_int16
 from edgesep.audio.live_io import Inlet, Outlet
 from edgesep.audio.overload import OverloadGuard
@@ -311,3 +312,15 @@ def test_the_inlet_counts_what_it_loses():
     assert inlet.callback(raw, 10_000, None, 0) == (None, 0)
     inlet.callback(raw, 10_000, None, 2)
     assert (inlet.blocks, inlet.lost_frames, inlet.overflows) == (2, 4000, 1)
+
+
+# --- measuring latency -------------------------------------------------------------------------
+
+
+def test_a_chirp_is_found_in_noise_and_not_in_noise_alone():
+    noise = np.random.default_rng(0).normal(0, 0.02, 48000)
+    heard = noise.copy()
+    heard[20_000 : 20_000 + len(sweep(48000))] += 0.1 * sweep(48000)
+    assert find_chirp(heard, 48000) == pytest.approx(20_000, abs=2)
+    assert find_chirp(noise, 48000) is None
+    assert find_chirp(np.zeros(48000), 48000) is None

@@ -15,6 +15,7 @@ from typing import Any
 
 from edgesep.audio.control import ControlServer, default_socket
 from edgesep.audio.live import LiveLoop
+from edgesep.audio.priority import realtime
 from edgesep.audio.recorder import Recorder
 from edgesep.audio.status import Metrics, StatusLine
 from edgesep.config import Config, parse_assignments
@@ -53,7 +54,8 @@ def run_live(load: Callable[[], Config], options: RunOptions) -> int:
     """
     run = _Run(load, options)
     try:
-        run.loop()
+        with realtime(run.wants_realtime):  # a slow owner of the interpreter would hold up the rest
+            run.loop()
     finally:
         run.close()
     return 0
@@ -64,6 +66,7 @@ class _Run:
         self._load, self._options = load, options
         self._status = StatusLine(sys.stderr, quiet=options.quiet)
         config = load()
+        self.wants_realtime = config.live.realtime
         self._metrics = Metrics(options.metrics) if options.metrics else None
         self._recorder = Recorder(options.record) if options.record else None
         self._ending = self._reloading = False

@@ -220,6 +220,9 @@ class LiveSession:
             "hop_p50_ms": float(np.percentile(times_ms, 50)) if len(times_ms) else 0.0,
             "hop_p99_ms": float(np.percentile(times_ms, 99)) if len(times_ms) else 0.0,
             "drift_ppm": self._drift.drift_ppm,
+            "stretch_ppm": 1e6 * (self._drift.stretch - 1),
+            "headroom_ms": 1000 * self._drift.headroom_s,
+            "headroom_aim_ms": 1000 * self._drift.aim_s,
             **{f"latency_{name}_ms": value for name, value in self.latency_ms().items()},
         }
 
