@@ -1,4 +1,4 @@
-"""The commands for live sound: run, devices, ctl, config, latency."""
+"""The commands for live sound: run, devices, ctl, config, latency, service, doctor."""
 
 from __future__ import annotations
 
@@ -50,6 +50,18 @@ getting it back. The live loop adds its own latency, which `edgesep ctl status` 
   edgesep latency --set input.device=USB --set output.device=USB
 """
 
+SERVICE_NOTES = """\
+Writes ~/.config/systemd/user/edgesep.service with absolute paths, and starts it: again after each
+failure, at most five times in five minutes. `loginctl enable-linger` lets it run without a login.
+
+  edgesep service install live.yaml     journalctl --user -u edgesep shows what it says
+  systemctl --user reload edgesep       reads the settings again
+  edgesep service remove
+"""
+DOCTOR_NOTES = """\
+exit status: 0 all ok or warnings, 1 something fails
+"""
+
 Commands = Any  # argparse's type for it is private
 AddCommand = Callable[..., argparse.ArgumentParser]
 
@@ -61,6 +73,8 @@ def add_live_commands(commands: Commands) -> None:
     _add_ctl(commands)
     _add_config(commands)
     _add_latency(commands)
+    _add_service(commands)
+    _add_doctor(commands)
 
 
 def _add(commands: Commands, name: str, text: str, notes: str, run: Any) -> argparse.ArgumentParser:
@@ -117,6 +131,20 @@ def _add_config(commands: Commands) -> None:
 def _add_latency(commands: Commands) -> None:
     text = "measure the way from the loudspeaker back to the microphone"
     command = _add(commands, "latency", text, LATENCY_NOTES, _latency)
+    _add_layers(command)
+    command.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_service(commands: Commands) -> None:
+    text = "let systemd run `edgesep run` for this user"
+    command = _add(commands, "service", text, SERVICE_NOTES, _service)
+    command.add_argument("action", choices=("install", "remove", "status"))
+    _add_layers(command)
+
+
+def _add_doctor(commands: Commands) -> None:
+    text = "check what edgesep needs on this machine"
+    command = _add(commands, "doctor", text, DOCTOR_NOTES, _doctor)
     _add_layers(command)
     command.add_argument("--json", action="store_true", help="as JSON")
 
@@ -232,3 +260,36 @@ def _latency(options: argparse.Namespace) -> int:
             f"({min(found_ms):.1f} to {max(found_ms):.1f} ms)"
         )
     return 0
+
+
+def _service(options: argparse.Namespace) -> int:
+    from edgesep import service
+
+    if options.action == "status":
+        state = service.status()
+        print(state)
+        return 0 if state == "active" else 1
+    if options.action == "remove":
+        print(f"removed {service.remove()}")
+        return 0
+    _load(options)  # settings that are wrong are an error now, not in the journal
+    config = Path(options.config) if options.config else None
+    print(f"wrote and started {service.install(config, options.board, options.set)}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from edgesep.doctor import examine
+
+    findings = []
+    for finding in examine(_load(options)):
+        findings.append(finding)
+        if not options.json:
+            print(f"{finding.verdict:<4}  {finding.what:<8}  {finding.found}")
+            if finding.fix:
+                print(f"{'':16}-> {finding.fix}")
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings]))
+    return 1 if any(finding.verdict == "fail" for finding in findings) else 0

@@ -48,7 +48,9 @@ def server(tmp_path):
 class Run:
     """A running `edgesep run` between the two null sinks."""
 
-    def __init__(self, server: SoundServer, folder: Path, model: Path, *options: str) -> None:
+    def __init__(
+        self, server: SoundServer, folder: Path, model: Path, *options: str, **more: str
+    ) -> None:
         self.socket = folder / "control"
         self.log = folder / "run.log"
         settings = {
@@ -60,7 +62,8 @@ class Run:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edgesep", "run", *sets, "--json", "--socket",
              str(self.socket), *options],
-            env=server.environment, stdout=subprocess.PIPE, stderr=self.log.open("wb"),
+            env={**server.environment, **more}, stdout=subprocess.PIPE,
+            stderr=self.log.open("wb"),
         )  # fmt: skip
 
     def ask(self, command: str, **more: object) -> dict[str, Any]:
@@ -96,8 +99,8 @@ class Run:
 def start(server, tmp_path, model):
     runs = []
 
-    def begin(*options: str) -> Run:
-        runs.append(Run(server, tmp_path, model, *options))
+    def begin(*options: str, **environment: str) -> Run:
+        runs.append(Run(server, tmp_path, model, *options, **environment))
         return runs[-1]
 
     yield begin
@@ -345,3 +348,29 @@ def test_latency_without_a_path_says_so(server):
     )  # fmt: skip
     assert done.returncode == 1
     assert b"no chirp of 'loudspeaker' came back" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_virtual_microphone(server, start, tmp_path):
+    """The commands of docs/live.md make a source that other programs can record."""
+    text = (Path(__file__).parents[1] / "docs" / "live.md").read_text()
+    commands = [line.split() for line in text.splitlines() if line.startswith("    pactl load-")]
+    assert len(commands) == 2
+    for command in commands:
+        done = server.ask(*command)
+        assert done.returncode == 0, done.stderr.decode()
+    assert "PULSE_SINK=edgesep_sink edgesep run" in text
+    run = start(
+        "--set", "input.device=pulse", "--set", "output.device=pulse", "--set", "wet=0",
+        PULSE_SINK="edgesep_sink", PULSE_SOURCE="mic.monitor",
+    )  # fmt: skip
+    player = server.play(babble(30))
+    run.wait_for_sound()
+    time.sleep(3.0)
+    recording = server.record(tmp_path / "virtual.raw", source="edgesep_microphone")
+    time.sleep(2.0)
+    recording.terminate()
+    recording.wait()
+    player.terminate()
+    run.end()
+    assert np.abs(read_raw(tmp_path / "virtual.raw")).max() > 1000
