@@ -11,19 +11,28 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
 from edgesep import native
+from edgesep.card import StateSpec
 from edgesep.cli import main
+from edgesep.engine.graph import read_graph
+from edgesep.engine.plan import make_plan
+from edgesep.engine.source import constant, network_source
 from edgesep.errors import ModelError
 from edgesep.firmware import BOARDS, generate
 from edgesep.firmware import project as project_module
 from edgesep.firmware.project import CODE_BYTES, STACK_BYTES
 from edgesep.settings import Settings
-from tests import signals
+from export.qgraph import QGraph
+from export.tflite import write_tflite
+from tests import network_jobs, signals
 from tests.core_jobs import STRICT
 from tests.helpers import write_random_model
+from tests.test_exact import joined
+from tests.test_tflite_writer import one_layer
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C core is not built")
 
@@ -35,6 +44,11 @@ uint32_t board_ticks(void) { return 0; }
 void board_paint_stack(void) {}
 uint32_t board_stack_bytes(void) { return 0; }
 """
+
+# Instructions per hop of the random model, gcc 12.2; one more in fifty fails.
+INSTRUCTIONS = {"cortex_m4f": 339_922, "cortex_m55": 182_412, "cortex_m7": 341_714}
+TICK_NS = {"cortex_m4f": 40, "cortex_m55": 31.25, "cortex_m7": 40}  # SysTick of the QEMU machines
+INSTRUCTION_NS = 64  # -icount shift=6
 
 
 def need(program: str, package: str) -> None:
@@ -170,6 +184,16 @@ def text_bytes(folder: Path) -> int:
     return int(total.splitlines()[-1].split()[0])
 
 
+def check_instructions(board: str, ticks: float) -> None:
+    """Hold what a hop costs against the table, where the compiler is the one of the table."""
+    count = ticks * TICK_NS[board] / INSTRUCTION_NS
+    print(f"{board}: {count:.0f} instructions per hop")
+    command = ["arm-none-eabi-gcc", "-dumpversion"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if version.startswith("12.2"):
+        assert count <= 1.02 * INSTRUCTIONS[board]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("board", sorted(BOARDS))
 def test_firmware_has_the_bytes_of_the_host(
@@ -188,6 +212,7 @@ def test_firmware_has_the_bytes_of_the_host(
     assert figures["memory"] <= limits["state_and_activations"]
     assert 0 < figures["stack"] <= STACK_BYTES
     assert text_bytes(folder) <= CODE_BYTES
+    check_instructions(board, figures["ticks"] / figures["hops"])
     symbols = subprocess.run(
         ["arm-none-eabi-nm", str(folder / "libedgesep.a")],
         capture_output=True, text=True, check=True,
@@ -198,3 +223,85 @@ def test_firmware_has_the_bytes_of_the_host(
         "memmove",
         "memset",
     }
+
+
+CASES_MAIN = """
+#include <string.h>
+#include "board.h"
+#include "edgesep_network.h"
+typedef struct { const edgesep_network *network; const int8_t *features, *masks; } test_case;
+extern const test_case cases[];
+extern const int case_count, frames;
+int main(void);
+static uint64_t memory[16384];
+int main(void) {
+    static int8_t mask[256];
+    for (int i = 0; i < case_count; i++) {
+        const test_case *c = &cases[i];
+        const size_t features = (size_t)c->network->features_bytes;
+        const size_t bytes = (size_t)c->network->mask_bytes;
+        if (edgesep_stream_init(memory, sizeof memory, c->network) != EDGESEP_OK) {
+            return 100 + i;
+        }
+        edgesep_stream *stream = (edgesep_stream *)memory;
+        for (size_t t = 0; t < (size_t)frames; t++) {
+            if (edgesep_stream_step(stream, c->features + t * features, mask) != EDGESEP_OK ||
+                memcmp(mask, c->masks + t * bytes, bytes) != 0) {
+                return 1 + i;
+            }
+        }
+    }
+    return 0;
+}
+"""
+
+
+def kernel_cases() -> list[QGraph]:
+    """Graphs whose filters take every way through the kernels of the boards."""
+    filters = [
+        ("conv", (3, 5), (1, 2), "SAME", "relu", 1, 0.05),
+        ("conv", (2, 3), (2, 1), "VALID", "none", 1, 0.0006),  # scaled up: shifts to the left
+        ("conv", (1, 1), (1, 1), "VALID", "none", 1, 0.02),
+        ("depthwise", (3, 3), (1, 2), "SAME", "none", 1, 0.01),
+        ("depthwise", (3, 2), (1, 1), "SAME", "relu", 2, 0.01),  # four channels, not one to one
+        ("depthwise", (2, 5), (2, 3), "VALID", "none", 3, 0.0006),
+    ]
+    graphs = [one_layer(*f, zero_point=7 * i - 20, seed=i) for i, f in enumerate(filters)]
+    return [*graphs, joined(3, 5, 1), joined(2, 70, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", sorted(BOARDS))
+def test_kernels_of_a_board_have_the_bytes_of_the_host(
+    board: str, model: Path, tmp_path: Path
+) -> None:
+    need("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    need("qemu-system-arm", "qemu-system-arm")
+    folder = project(board, model, tmp_path / "project")
+    shutil.rmtree(folder / "model")
+    (folder / "model").mkdir()
+    rows, declarations = [], []
+    for i, graph in enumerate(kernel_cases()):
+        taps = graph.by_name()["taps.a"].shape
+        states = [StateSpec("a", taps[1], 2, taps[2], taps[3], "features")]
+        plan = make_plan(read_graph(write_tflite(graph)), states)
+        host = native.CNetwork(plan)
+        features = network_jobs.random_features(9, 16, seed=i)
+        masks = np.stack([host.step(frame) for frame in features])
+        source = network_source(plan, f"network_{i}", "A case.")
+        for name, array in (("features", features), ("masks", masks)):
+            source += constant(f"{name}_{i}", array, static=False)
+            declarations.append(f"extern const int8_t {name}_{i}[];")
+        declarations.append(f"extern const edgesep_network network_{i};")
+        (folder / "model" / f"case_{i}.c").write_text(source)
+        rows.append(f"{{&network_{i}, features_{i}, masks_{i}}}")
+    table = "\n".join([*declarations, "const test_case cases[] = {", ",\n".join(rows), "};"])
+    counts = f"const int case_count = {len(rows)}, frames = 9;\n"
+    (folder / "example" / "main_wav.c").write_text(f"{CASES_MAIN}\n{table}\n{counts}")
+    (folder / "edgesep.c").write_text('#include "edgesep_status.h"\n')
+    make(folder, "firmware.elf")
+    done = subprocess.run(
+        ["make", "-s", "-C", str(folder), "qemu", "IN=none", "OUT=none"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"case {done.stderr}"

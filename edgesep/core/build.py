@@ -40,7 +40,7 @@ typedef struct edgesep_scale { int32_t multiplier, shift; } edgesep_scale;
 typedef struct edgesep_filter {
     int32_t input, output, in_height, in_width, in_channels, out_height, out_width, out_channels,
         kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left, in_zero,
-        out_zero, low, row_bytes;
+        out_zero, low, right_only, row_bytes;
     const int8_t *weights;
     const int32_t *bias, *multiplier;
     const int8_t *shift;

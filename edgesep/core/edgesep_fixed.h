@@ -19,8 +19,14 @@ static inline int32_t fx_shl(int32_t x, int shift) {
 /* Rounded high half of the product: a b / 2^32. SMMULR on Cortex-M, VRMULH in Helium.
  * The unsigned shift gives the same 32 bits as an arithmetic one and vectorises on AVX2. */
 static inline int32_t fx_mulhr(int32_t a, int32_t b) {
+#if defined(__GNUC__) && defined(__arm__) && defined(__ARM_FEATURE_DSP)
+    int32_t high; /* GCC 12 does not find the instruction */
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+    return high;
+#else
     const int64_t product = (int64_t)a * b + INT64_C(0x80000000);
     return (int32_t)(uint32_t)((uint64_t)product >> 32);
+#endif
 }
 
 /* Half of x, rounded. */
@@ -57,11 +63,16 @@ static inline int32_t fx_magnitude_bits(int32_t x) {
 static inline int32_t fx_scale(int32_t x, int32_t multiplier, int32_t shift) {
     const int32_t left = shift < 0 ? -shift : 0;
     const int32_t right = shift > 0 ? shift : 0;
-    const int64_t product = (int64_t)fx_shl(x, left) * multiplier + (INT64_C(1) << 30);
-    const int32_t high = (int32_t)(uint32_t)((uint64_t)product >> 31);
+    const int32_t high = fx_mulhr(fx_shl(x, left + 1), multiplier);
     const int32_t half = (int32_t)((UINT32_C(1) << right) >> 1);
     const int32_t tie = (high >> 31) & (-right >> 31); /* -1 for a negative number to be shifted */
     return (high + half + tie) >> right;
+}
+
+/* The same for shifts 1 .. 31. */
+static inline int32_t fx_scale_right(int32_t x, int32_t multiplier, int32_t shift) {
+    const int32_t high = fx_mulhr(fx_shl(x, 1), multiplier);
+    return (high + (high >> 31) + (int32_t)((UINT32_C(1) << shift) >> 1)) >> shift;
 }
 
 /* Number of bits of x; 0 has none. */

@@ -10,8 +10,8 @@
 
 #include "edgesep_network.h"
 
-/* patch: scratch for row_bytes values. */
-void edgesep_convolve(const edgesep_filter *filter, const int8_t *input, int16_t *patch,
+/* scratch: 2 x row_bytes values. */
+void edgesep_convolve(const edgesep_filter *filter, const int8_t *input, int16_t *scratch,
                       int8_t *output);
 
 void edgesep_convolve_depthwise(const edgesep_filter *filter, const int8_t *input, int8_t *output);

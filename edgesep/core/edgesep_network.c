@@ -125,7 +125,7 @@ static size_t header_bytes(const edgesep_network *n) {
 }
 
 static size_t patch_bytes(const edgesep_network *n) {
-    return aligned((size_t)n->patch_values * sizeof(int16_t));
+    return aligned((size_t)n->patch_values * 2 * sizeof(int16_t)); /* two at a time */
 }
 
 size_t edgesep_stream_size(const edgesep_network *network) {

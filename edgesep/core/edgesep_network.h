@@ -39,6 +39,7 @@ typedef struct edgesep_filter {
     int32_t pad_top, pad_left; /* positions before the first, holding the zero point */
     int32_t in_zero, out_zero; /* zero points */
     int32_t low;               /* smallest output: -128, or the zero point after a ReLU */
+    int32_t right_only;        /* 1: every shift is above 0, which is quicker; else 0 */
     int32_t row_bytes;         /* convolution: weights of an output channel with their padding */
     const int8_t *weights;     /* [out_channels][row_bytes]; depthwise: [kernel][out_channels] */
     const int32_t *bias;       /* convolution: with -in_zero times the sum of the weights */

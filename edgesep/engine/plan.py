@@ -62,6 +62,7 @@ class Filter:
     in_zero: int
     out_zero: int
     low: int
+    right_only: int
     row_bytes: int
     weights: NDArray[np.int8]  # (out_channels, row_bytes); depthwise (kernel, out_channels)
     bias: NDArray[np.int32]  # (out_channels,)
@@ -234,6 +235,7 @@ class _Compiler:
             in_zero=x.zero_point,
             out_zero=output.zero_point,
             low=_low(operation),
+            right_only=int(shift.min() > 0),
             row_bytes=values.shape[1] if is_conv else 0,
             weights=values,
             bias=bias.astype(np.int32),
