@@ -73,7 +73,8 @@ def _import_runtime() -> tuple[str, ModuleType]:
             raise _unusable(name, error) from error
     raise EngineError(
         "no TFLite runtime is installed: run `pip install ai-edge-litert`, "
-        "or `pip install tflite-runtime 'numpy<2'` on 32-bit Arm"
+        "or `pip install tflite-runtime 'numpy<2'` on 32-bit Arm; the engine 'exact' needs none "
+        "where the C core is built"
     )
 
 
