@@ -97,7 +97,7 @@ class _Run:
                 break
 
     def close(self) -> None:
-        final = self._figures() if hasattr(self, "_live") else {}
+        final = self._figures()
         self._live.stop()
         if self._control is not None:
             self._control.close()
