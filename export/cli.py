@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from edgesep.errors import EdgesepError
 
 from .recipe import load_recipe
+
+KEPT = Path(__file__).parent / "weights"
+"""The float weights of the shipped models."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,7 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("recipe", help="the recipe that trained them")
     _add_audio(convert)
     convert.add_argument(
-        "--weights", type=Path, metavar="FILE", help="default: build/NAME/weights.npz"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="default: build/NAME/weights.npz, else export/weights/NAME.npz",
     )
     convert.add_argument(
         "-o", "--out", type=Path, default=Path("edgesep/models"), metavar="DIR", help="%(default)s"
@@ -47,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--seed", type=int, default=7)
     score.add_argument("--keep", type=Path, metavar="DIR", help="keep noisy, clean and out here")
     score.add_argument("--json", type=Path, metavar="FILE", help="save every figure")
+    score.add_argument("--into-card", action="store_true", help="write the means into the card")
     score.add_argument(
         "--outputs", type=Path, metavar="DIR", help="score these files of another system instead"
     )
@@ -80,7 +88,9 @@ def _convert(args: argparse.Namespace) -> None:
     from .train import prepare_corpora
 
     recipe = load_recipe(args.recipe)
-    weights = args.weights or Path("build") / recipe.name / "weights.npz"
+    trained = Path("build") / recipe.name / "weights.npz"
+    weights = args.weights or (trained if trained.exists() else KEPT / f"{recipe.name}.npz")
+    print(f"weights: {weights}")
     source = prepare_corpora(args.speech, args.noise, args.cache)["train"]
     convert(recipe, weights, source, args.out, {"recipe": recipe.name, "note": args.note})
 
@@ -102,6 +112,21 @@ def _score(args: argparse.Namespace) -> None:
     print(table(groups))
     if args.json:
         save(rows, groups, args.json)
+    if args.into_card:
+        _write_scores(args, groups)
+
+
+def _write_scores(args: argparse.Namespace, groups: dict[str, dict[str, float]]) -> None:
+    from edgesep.card import write_card
+    from edgesep.models import find_model
+
+    path, card = find_model(args.model)
+    means = {
+        group: {key: round(value, 3) for key, value in figures.items() if "_ci95" not in key}
+        for group, figures in groups.items()
+    }
+    scores = {**card.scores, args.engine: {"seed": args.seed, **means}}
+    write_card(replace(card, scores=scores), path.with_suffix(".json"))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,8 +16,10 @@ from edgesep.card import read_card
 from edgesep.errors import AudioFileError, ModelError, SettingsError
 from edgesep.features import signal_features
 from edgesep.isolator import Isolator
+from edgesep.models import find_model, list_models
 from export.bands import band_edges
-from export.convert import check_weights, convert, load_weights
+from export.cli import KEPT, main
+from export.convert import check_weights, convert, load_weights, mask_error
 from export.corpus import Corpus, read_folder, voice_weights
 from export.feed import Source, batches, make_batch
 from export.float_model import activations, float_mask
@@ -29,6 +31,7 @@ from export.recipe import RECIPES, Recipe, load_recipe
 from export.score import Clip, make_clips, score, summary, table
 
 RATE_HZ = 16000
+DEMO = Path(__file__).parents[1] / "demo"
 SMALL = {
     "name": "tiny",
     "network": {"encoder": [6, 8, 10, 12], "context": 16, "dilations": [1, 2], "first_frames": 2},
@@ -280,7 +283,7 @@ class TestTrainConvertRun:
     def test_int8_stays_close_to_float(
         self, recipe: Recipe, sources: dict[str, Source], tmp_path: Path
     ) -> None:
-        from export.convert import CALIBRATION_FIRST, make_card, mask_error
+        from export.convert import CALIBRATION_FIRST, make_card
         from export.quantize import calibrate, quantize
         from export.tflite import write_tflite
 
@@ -294,6 +297,15 @@ class TestTrainConvertRun:
         path.write_bytes(content)
         card = make_card(recipe, graph, qgraph, content, {})
         assert mask_error(path, card, graph, weights, clips) < 0.02
+
+    def test_shipped_models_are_their_float_weights(self) -> None:
+        samples, _ = soundfile.read(DEMO / "noisy.flac", dtype="int16")
+        for name in list_models():
+            recipe, (path, card) = load_recipe(name), find_model(name)
+            weights = load_weights(KEPT / f"{name}.npz")
+            check_weights(recipe.graph(), weights, path)
+            clip = signal_features(samples, card.contract)
+            assert mask_error(path, card, recipe.graph(), weights, [clip]) < 0.04
 
     def test_weights_of_another_recipe_are_refused(self, recipe: Recipe, trained: Path) -> None:
         weights = load_weights(trained)
@@ -358,13 +370,12 @@ class TestScore:
         self, audio: Path, recipe: Recipe, sources: dict[str, Source], trained: Path, tmp_path: Path
     ) -> None:
         pytest.importorskip("pesq", reason="scoring needs pesq")
-        from export.cli import main
-
         path = convert(recipe, trained, sources["train"], tmp_path, {})
         folders = ["--speech", str(audio / "speech"), "--noise", str(audio / "noise")]
         out = tmp_path / "score.json"
         arguments = ["score", str(path), *folders, "--cache", str(tmp_path), "--clips", "3"]
-        assert main([*arguments, "--json", str(out)]) == 0
+        assert main([*arguments, "--json", str(out), "--into-card"]) == 0
+        assert read_card(path.with_suffix(".json")).scores["exact"]["mixes"]["clips"] == 3
         assert json.loads(out.read_text())["summary"]["mixes"]["clips"] == 3
         assert main(["score", "no-such-model", *folders, "--cache", str(tmp_path)]) == 1
 
