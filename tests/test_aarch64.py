@@ -80,8 +80,7 @@ TWIN = """
 import sys
 import numpy as np
 from edgesep import native
-from tests import core_jobs, network_jobs, signals
-from tests.helpers import BANDS, random_contract, write_random_model
+from tests import core_jobs
 frames = np.load(sys.argv[1])
 result = core_jobs.frames_result(frames, "numpy")
 result += b"".join(core_jobs.stream_result(s, "numpy") for s in core_jobs.streams(4))

@@ -127,7 +127,8 @@ def test_a_reader_that_goes_ends_it_quietly(model):
 
 def test_in_a_shell_between_two_programs(model):
     """As in arecord | edgesep pipe | aplay."""
-    line = f'cat /dev/zero | "{sys.executable}" -m edgesep pipe --model "{model}" | head -c 64000'
+    ours = f'"{sys.executable}" -m edgesep pipe --model "{model}"'
+    line = f"cat /dev/zero 2>/dev/null | {ours} | head -c 64000"
     run = subprocess.run(
         ["sh", "-c", line], capture_output=True, env=environment(), timeout=30, check=False
     )
