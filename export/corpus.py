@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from edgesep.errors import AudioFileError
 
+from .files import write_whole
 from .levels import rms, to_int16
 
 RATE_HZ = 16000
@@ -54,7 +55,9 @@ class Corpus:
 
     def save(self, path: Path) -> None:
         """Write the corpus as one .npz, quick to load again."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, self._save)
+
+    def _save(self, path: Path) -> None:
         np.savez(
             path,
             samples=self.samples,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
 import time
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import numpy as np
 
 from .corpus import read_folder
 from .feed import Source, as_floats, batches, make_batch
+from .files import write_whole
 from .measure import si_sdr_db
 from .recipe import Recipe
 
 DEV_BATCHES = 6
 DEV_FIRST = 1 << 40  # batch numbers that no training reaches
-STATE_FILE = "state.json"
 CHECKPOINT_FILE = "checkpoint.weights.h5"
 WEIGHTS_FILE = "weights.npz"
 
@@ -32,7 +33,8 @@ def prepare_corpora(speech: Path, noise: Path, cache: Path) -> dict[str, Source]
     for split in ("train", "dev"):
         paths = {}
         for kind, folder in (("speech", speech), ("noise", noise)):
-            paths[kind] = cache / f"{kind}-{split}.npz"
+            origin = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+            paths[kind] = cache / f"{kind}-{split}-{origin}.npz"  # another folder, another file
             if not (folder / split).is_dir():
                 print(f"{folder} has no {split}/ subfolder: its whole content serves as {split}")
             if not paths[kind].exists():
@@ -58,24 +60,26 @@ def train(recipe: Recipe, sources: dict[str, Source], out: Path, workers: int) -
     model = build_network(graph, recipe.clip_frames)
     loss = ResynthesisLoss(*loss_windows(recipe), recipe.frame.contract().band_edges, recipe.loss)
     model.compile(optimizer=_optimizer(recipe), loss=lambda hops, mask: loss(hops, mask))
-    first_epoch = _resume(model, out)
+    first_epoch = _resume(model, out) // settings.epoch_steps
     dev = _dev_batches(sources["dev"], recipe)
 
     feed = batches(sources["train"], recipe, first_epoch * settings.epoch_steps, workers)
     for epoch in range(first_epoch, -(-settings.steps // settings.epoch_steps)):
         history = model.fit(
-            feed,
+            # no more than the epoch takes: Keras reads ahead, and would lose what it read
+            (batch for batch in islice(feed, settings.epoch_steps)),
             steps_per_epoch=settings.epoch_steps,
             initial_epoch=epoch,
             epochs=epoch + 1,
             verbose=0,
         )
-        _checkpoint(model, out, epoch + 1)
+        _checkpoint(model, out)
         live = model.get_weights()
         model.optimizer.finalize_variable_values(model.trainable_variables)  # averaged weights
         model.set_weights(model.get_weights())  # a copy: JAX frees what two variables share
         gain_db = float(np.mean([_improvement_db(model, loss, *batch) for batch in dev]))
-        np.savez(out / WEIGHTS_FILE, **folded_weights(model, graph))
+        weights = folded_weights(model, graph)
+        write_whole(out / WEIGHTS_FILE, partial(np.savez, **weights))
         model.set_weights(live)
         _log(out, epoch + 1, history.history["loss"][0], gain_db)
     return out / WEIGHTS_FILE
@@ -116,24 +120,19 @@ def _log(out: Path, epoch: int, loss: float, gain_db: float) -> None:
     print(f"epoch {epoch}: loss {loss:.4f}, dev SI-SDR improvement {gain_db:.2f} dB", flush=True)
 
 
-def _checkpoint(model: Any, out: Path, epoch: int) -> None:
-    part = out / f"part.{CHECKPOINT_FILE}"
-    model.save_weights(part)
-    os.replace(part, out / CHECKPOINT_FILE)
-    part = out / f"part.{STATE_FILE}"
-    part.write_text(json.dumps({"epoch": epoch}))
-    os.replace(part, out / STATE_FILE)
+def _checkpoint(model: Any, out: Path) -> None:
+    write_whole(out / CHECKPOINT_FILE, model.save_weights)
 
 
 def _resume(model: Any, out: Path) -> int:
-    """Load the last checkpoint, if any, and return the number of finished epochs."""
-    if not (out / STATE_FILE).exists():
+    """Load the last checkpoint, if any, and return the number of steps it has seen."""
+    if not (out / CHECKPOINT_FILE).exists():
         return 0
     model.optimizer.build(model.trainable_variables)
     model.load_weights(out / CHECKPOINT_FILE)
-    epoch = int(json.loads((out / STATE_FILE).read_text())["epoch"])
-    print(f"going on after epoch {epoch} in {out}")
-    return epoch
+    steps = int(model.optimizer.iterations)
+    print(f"going on after step {steps} in {out}")
+    return steps
 
 
 def _dev_batches(source: Source, recipe: Recipe) -> list[tuple[np.ndarray, np.ndarray]]:

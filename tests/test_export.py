@@ -142,6 +142,14 @@ class TestBandsAndGraph:
 
 
 class TestCorpusAndMixer:
+    def test_another_folder_is_not_taken_from_the_cache(self, audio: Path, tmp_path: Path) -> None:
+        from export.train import prepare_corpora
+
+        first = prepare_corpora(audio / "speech", audio / "noise", tmp_path)["dev"]
+        swapped = prepare_corpora(audio / "noise", audio / "noise", tmp_path)["dev"]
+        assert Corpus.load(first.speech).names[0].startswith("voice")
+        assert Corpus.load(swapped.speech).names[0].startswith("noise")
+
     def test_bad_files_are_counted_and_skipped(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
