@@ -22,7 +22,7 @@ from edgesep.card import Card, StateSpec, read_card
 from edgesep.engine import ENGINE_NAMES, open_engine
 from edgesep.engine.quiet import without_info_lines
 from edgesep.engine.rings import ColumnRing
-from edgesep.engine.runtime import make_interpreter
+from edgesep.engine.runtime import make_interpreter, tensor_memory
 from edgesep.errors import EngineError, ModelError
 from tests import int8_reference
 from tests.helpers import BANDS, random_graph, write_random_model
@@ -120,6 +120,19 @@ def test_description_names_runtime_and_kernels(model: Path, card: Card) -> None:
     exact = open_engine("exact", model, card)
     assert "reference kernels" in exact.description
     assert ("C kernels" if native.available() else "ai-edge-litert") in exact.description
+
+
+def test_tensor_memory_is_the_runtimes_own_over_many_runs(model: Path) -> None:
+    interpreter = make_interpreter(model.read_bytes(), reference=False)
+    ends = {d["name"]: d["index"] for d in interpreter.get_input_details()}
+    ends |= {d["name"]: d["index"] for d in interpreter.get_output_details()}
+    views = {name: tensor_memory(interpreter, index) for name, index in ends.items()}
+    for frame in random_frames(5):
+        views["features"][...] = frame
+        interpreter.invoke()
+        for name, index in ends.items():
+            np.testing.assert_array_equal(views[name], interpreter.get_tensor(index))
+    assert views["mask"].any()
 
 
 def test_unknown_engine_names_the_nearest() -> None:

@@ -13,7 +13,7 @@ from edgesep import native
 from edgesep.card import Card
 from edgesep.engine.ends import End, StateEnds, check_ends
 from edgesep.engine.rings import ColumnRing
-from edgesep.engine.runtime import kernels, make_interpreter, runtime_version
+from edgesep.engine.runtime import kernels, make_interpreter, runtime_version, tensor_memory
 from edgesep.errors import ModelError
 from edgesep.models import read_model
 
@@ -45,24 +45,19 @@ class LiteRTEngine:
         inputs = map(_end, self._interpreter.get_input_details())
         outputs = map(_end, self._interpreter.get_output_details())
         ends = check_ends(model_path, card, inputs, outputs)
-        self._frame_shape = ends.features.shape
-        self._features_index = ends.features.index
-        self._mask_index = ends.mask.index
-        self._states = [_open_state(state) for state in ends.states]
+        self._features = tensor_memory(self._interpreter, ends.features.index)
+        self._mask = tensor_memory(self._interpreter, ends.mask.index).reshape(-1)
+        self._states = [_open_state(self._interpreter, state) for state in ends.states]
 
     def step(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
         """Run one frame; see `Engine.step`."""
-        interpreter = self._interpreter
-        frame = features.reshape(self._frame_shape)
-        interpreter.set_tensor(self._features_index, frame)
+        self._features[...] = features
         for state in self._states:
-            interpreter.set_tensor(state.taps_index, state.ring.taps)
-        interpreter.invoke()
+            state.taps[...] = state.ring.taps
+        self._interpreter.invoke()
         for state in self._states:
-            index = state.column_index
-            state.ring.push(frame if index is None else interpreter.get_tensor(index))
-        mask: NDArray[np.int8] = interpreter.get_tensor(self._mask_index)
-        return mask.reshape(-1)
+            state.ring.push(features if state.column is None else state.column)
+        return self._mask.copy()
 
     def reset(self) -> None:
         """Forget the stream; see `Engine.reset`."""
@@ -75,13 +70,14 @@ class _State:
     """A stateful layer: its ring, its input tensor, and its output (None: the features)."""
 
     ring: ColumnRing
-    taps_index: int
-    column_index: int | None
+    taps: NDArray[np.int8]
+    column: NDArray[np.int8] | None
 
 
-def _open_state(state: StateEnds) -> _State:
+def _open_state(interpreter: Any, state: StateEnds) -> _State:
     ring = ColumnRing(state.spec, state.taps.zero_point)
-    return _State(ring, state.taps.index, state.column.index if state.column else None)
+    column = tensor_memory(interpreter, state.column.index) if state.column else None
+    return _State(ring, tensor_memory(interpreter, state.taps.index), column)
 
 
 def _end(detail: dict[str, Any]) -> End:
