@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgesep.errors import SettingsError, unknown_name
 from edgesep.keys import ALL_KEYS, DEFAULT_MODEL
 from edgesep.live_settings import LiveSettings
 from edgesep.settings import Settings
-
-if TYPE_CHECKING:
-    import yaml
+from edgesep.yaml_file import read_keys
 
 __all__ = [
     "DEFAULT_MODEL",
     "KEYS",
     "Config",
     "board_file",
+    "board_files",
+    "is_firmware_board",
     "list_boards",
     "origins",
     "parse_assignments",
@@ -29,6 +29,8 @@ __all__ = [
 
 # Key in YAML and for --set -> field of Settings, or "model" for the model itself.
 KEYS = {key.name: key.field for key in ALL_KEYS.values() if key.owner != "live"}
+FIRMWARE_SECTION = "firmware"
+"""The one section of files that describe a board for `edgesep firmware`."""
 _PACKAGE = Path(__file__).parent
 _BOARD_FOLDERS = (_PACKAGE / "firmware_configs", _PACKAGE.parent / "firmware_configs")
 _YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -84,17 +86,18 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
 
 
 def list_boards() -> list[str]:
-    """Names that `--board` takes, sorted: the files of firmware_configs/."""
-    return sorted({path.stem for folder in _BOARD_FOLDERS for path in folder.glob("*.yaml")})
+    """Names that `--board` takes, sorted: the files of firmware_configs/ with settings."""
+    return sorted(name for name, path in board_files().items() if not is_firmware_board(path))
 
 
 def board_file(name: str) -> Path:
     """Return the settings file of a board. Raises SettingsError that names the nearest one."""
-    for folder in _BOARD_FOLDERS:
-        path = folder / f"{name}.yaml"
-        if name in list_boards() and path.is_file():
-            return path
-    raise SettingsError(unknown_name("board", name, list_boards()))
+    path = board_files().get(name)
+    if path is None:
+        raise SettingsError(unknown_name("board", name, list_boards()))
+    if is_firmware_board(path):
+        raise SettingsError(_firmware_hint(name))
+    return path
 
 
 def origins(**layers: Mapping[str, object]) -> dict[str, str]:
@@ -130,69 +133,35 @@ def read_yaml(path: Path) -> dict[str, object]:
     """Read the sections of a YAML file into full keys.
 
     Raises SettingsError for a file that cannot be read or parsed and, with line and column, for
-    an unknown or repeated key.
+    an unknown or repeated key and for a firmware board.
     """
-    import yaml
-
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"{path}: not YAML ({reason})") from error
-    keys: dict[str, object] = {}
-    if root is not None:
-        _read_section(path, "", root, keys)
-    return keys
+    return read_keys(path, ALL_KEYS, _checked, {FIRMWARE_SECTION: _firmware_hint(path.stem)})
 
 
-def _read_section(path: Path, prefix: str, node: yaml.Node, keys: dict[str, object]) -> None:
-    import yaml
-
-    what = prefix or "the file"
-    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
-        return
-    if not isinstance(node, yaml.MappingNode):
-        holds = node.value if isinstance(node, yaml.ScalarNode) else "a list"
-        raise SettingsError(
-            f"{_place(path, node)}: {what} holds {holds}: write lines of key: value"
-        )
-    depth = len(prefix.split(".")) if prefix else 0
-    names = {
-        key.split(".")[depth] for key in ALL_KEYS if not prefix or key.startswith(f"{prefix}.")
-    }
-    for key_node, value_node in node.value:
-        name = str(key_node.value)
-        full = f"{prefix}.{name}" if prefix else name
-        if name not in names:
-            kind = f"key in {prefix}:" if prefix else "section"
-            raise SettingsError(f"{_place(path, key_node)}: {unknown_name(kind, name, names)}")
-        if full not in ALL_KEYS:
-            _read_section(path, full, value_node, keys)
-            continue
-        if full in keys:
-            raise SettingsError(f"{_place(path, key_node)}: {full} is given twice: keep one")
-        value = _scalar(path, full, value_node)
-        try:
-            Config.from_keys({full: value})
-        except SettingsError as error:
-            raise SettingsError(f"{_place(path, value_node)}: {error}") from error
-        keys[full] = value
+def is_firmware_board(path: Path) -> bool:
+    """Tell whether a file of firmware_configs/ describes a board for `edgesep firmware`."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return any(line.startswith(f"{FIRMWARE_SECTION}:") for line in text.splitlines())
 
 
-def _scalar(path: Path, key: str, node: yaml.Node) -> object:
-    import yaml
+def board_files() -> dict[str, Path]:
+    """Return the files of firmware_configs/ by name, of both kinds."""
+    folders = reversed(_BOARD_FOLDERS)
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
-    if not isinstance(node, yaml.ScalarNode):
-        raise SettingsError(f"{_place(path, node)}: {key} takes one value, not a list or a section")
-    value: object = yaml.safe_load(yaml.serialize(node))
+
+def _firmware_hint(name: str) -> str:
+    return (
+        f"{name} is a board for firmware: `edgesep firmware --board {name}` writes a C project "
+        f"for it; live sound runs on {', '.join(list_boards())}"
+    )
+
+
+def _checked(key: str, value: object) -> object:
     digits = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if digits and key == "audio.input.channel" else value
-
-
-def _place(path: Path, node: yaml.Node) -> str:
-    return f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+    value = str(value) if digits and key == "audio.input.channel" else value
+    Config.from_keys({key: value})
+    return value
 
 
 def _yaml_scalar(value: object) -> str:
