@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from edgesep.cli_firmware import add_firmware_command
 from edgesep.cli_live import add_live_commands
-from edgesep.errors import EdgesepError, SettingsError, unknown_name
+from edgesep.cli_models import add_model_command
+from edgesep.errors import EdgesepError, SettingsError, one_line, unknown_name
 
 if TYPE_CHECKING:
     from edgesep.audio.batch import Outcome
@@ -101,6 +102,7 @@ def _parser() -> _Parser:
     _add_pipe_command(commands)
     add_live_commands(commands)
     add_firmware_command(commands)
+    add_model_command(commands)
     return parser
 
 
@@ -160,7 +162,7 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("settings")
     add = group.add_argument
     add("--model", metavar="NAME", help="model name or .tflite path (default: small-16ms)")
-    add("--engine", metavar="NAME", help="fast (LiteRT, XNNPACK) or exact (default: fast)")
+    add("--engine", metavar="NAME", help="fast (LiteRT, XNNPACK), exact or edgetpu (default: fast)")
     add("--max-attenuation-db", metavar="DB",
         help="turn background down by no more than this, 0 to 100 dB (default: 40)")  # fmt: skip
     add("--wet", metavar="SHARE",
@@ -260,7 +262,7 @@ class _FileReport:
             self.error(outcome.error)
         if outcome.result is None:
             return
-        result, name = outcome.result, _one_line(outcome.source)
+        result, name = outcome.result, one_line(outcome.source)
         if result.over_full_scale:
             self._line.note(
                 f"edgesep: warning: {name}: {result.over_full_scale} samples beyond full scale "
@@ -282,7 +284,7 @@ def _summarize(plan: Plan, outcomes: Sequence[Outcome], stream: TextIO) -> int:
     """Print a table of what failed, if there was more than one file; return the exit status."""
     failed = [(name, str(error)) for name, error in plan.failures]
     failed += [(item.source, item.error) for item in outcomes if item.error is not None]
-    failed = [(_one_line(name), _one_line(why)) for name, why in failed]
+    failed = [(one_line(name), one_line(why)) for name, why in failed]
     total = len(plan.failures) + len(outcomes)
     if failed and total > 1:
         width = max(len(name) for name, _ in failed)
@@ -321,9 +323,4 @@ def _bytes(path: os.PathLike[str]) -> int:
 
 
 def _print_error(message: str) -> None:
-    print(f"edgesep: error: {_one_line(message)}", file=sys.stderr)
-
-
-def _one_line(text: str) -> str:
-    """Make one harmless line of a text, whatever a file name or a foreign message holds."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    print(f"edgesep: error: {one_line(message)}", file=sys.stderr)

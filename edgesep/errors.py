@@ -13,6 +13,7 @@ __all__ = [
     "ModelError",
     "SamplesError",
     "SettingsError",
+    "one_line",
     "unknown_name",
 ]
 
@@ -55,3 +56,8 @@ def unknown_name(what: str, name: object, choices: Iterable[str]) -> str:
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = ", ".join(valid) if valid else "none"
     return f"unknown {what} {str(name)!r}: {hint}available: {listed}"
+
+
+def one_line(text: str) -> str:
+    """Make one harmless line of a text, whatever a file name or a foreign message holds."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

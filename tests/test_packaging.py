@@ -29,6 +29,7 @@ FOREIGN = {  # package that is imported -> distribution that brings it
     "_cffi_backend": "cffi",
     "ai_edge_litert": "ai-edge-litert",
     "numpy": "numpy",
+    "rich": "rich",
     "soundfile": "soundfile",
     "soxr": "soxr",
     "yaml": "pyyaml",

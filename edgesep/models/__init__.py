@@ -9,27 +9,56 @@ from pathlib import Path
 from edgesep.card import Card, read_card
 from edgesep.errors import ModelError, unknown_name
 
-__all__ = ["DEFAULT_MODEL", "find_model", "list_models", "read_model"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "find_model",
+    "list_models",
+    "read_model",
+    "user_folder",
+    "user_models",
+]
 
 DEFAULT_MODEL = "small-16ms"
+FOLDER_VARIABLE = "EDGESEP_MODELS"
+"""Environment variable that names the folder of the user's own models."""
 _SHIPPED = Path(__file__).parent
 _IDENTIFIER = b"TFL3"  # at byte 4 of every .tflite flatbuffer
 
 
 def list_models() -> list[str]:
     """Names of the models that are shipped with the package, sorted."""
-    return sorted(path.stem for path in _SHIPPED.glob("*.tflite"))
+    return _names(_SHIPPED)
+
+
+def user_models() -> list[str]:
+    """Names of the models that the user has added, sorted."""
+    return _names(user_folder())
+
+
+def user_folder() -> Path:
+    """Return where the user's own models are; it need not exist.
+
+    EDGESEP_MODELS, else edgesep/models in XDG_DATA_HOME, which is ~/.local/share by default.
+    """
+    override = os.environ.get(FOLDER_VARIABLE)
+    if override:
+        return Path(override).expanduser()
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data.is_absolute():  # also when it is not set: the standard says to ignore others
+        data = Path("~/.local/share").expanduser()
+    return data / "edgesep" / "models"
 
 
 def find_model(model: str | os.PathLike[str]) -> tuple[Path, Card]:
-    """Return the .tflite path and the card of `model`, a shipped name or a path to a .tflite file.
+    """Return the .tflite path and the card of `model`: a name, or a path to a .tflite file.
 
-    Raises ModelError for an unknown name, a missing file, or a card that is missing or invalid.
+    Raises ModelError for an unknown name, a name that is both a shipped model's and one of the
+    user's, a missing file, or a card that is missing or invalid.
     """
     text = os.fspath(model)
-    path = Path(text).expanduser() if _is_path(text) else _SHIPPED / f"{text}.tflite"
+    path = Path(text).expanduser() if _is_path(text) else _by_name(text)
     if not path.is_file():
-        raise ModelError(_not_found(text, path))
+        raise ModelError(f"{path}: no such model file")
     if path.suffix != ".tflite":
         raise ModelError(f"{path}: not a .tflite file")
     return path, read_card(path.with_suffix(".json"))
@@ -56,11 +85,27 @@ def read_model(path: Path, card: Card) -> bytes:
     return content
 
 
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(path.stem for path in folder.glob("*.tflite"))
+    except OSError:  # a folder that may not be listed: its models cannot be used either
+        return []
+
+
 def _is_path(text: str) -> bool:
     return text.endswith((".tflite", ".json")) or "/" in text or os.sep in text
 
 
-def _not_found(text: str, path: Path) -> str:
-    if _is_path(text):
-        return f"{path}: no such model file"
-    return unknown_name("model", text, list_models()) + "; or give a path to a .tflite file"
+def _by_name(name: str) -> Path:
+    own = user_folder() / f"{name}.tflite"
+    if name in list_models():
+        if name in user_models():
+            raise ModelError(
+                f"model {name!r} is shipped with edgesep and also stands in {own.parent}: "
+                "rename the latter, or say which by its path"
+            )
+        return _SHIPPED / own.name
+    if name in user_models():
+        return own
+    known = unknown_name("model", name, [*list_models(), *user_models()])
+    raise ModelError(f"{known}; or give a path to a .tflite file, or `edgesep model add` one")
