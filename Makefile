@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
-SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/core/*.c edgesep/core/*.h)
+SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/*/*.c edgesep/*/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick live soak lint format bench clean

@@ -8,7 +8,8 @@ import soundfile
 import soxr
 
 import edgesep
-from edgesep.audio.live_path import DryWet, Fader, LivePath, Meter, pick_channels
+from edgesep.audio.live_ends import Fader, Meter, pick_channels
+from edgesep.audio.live_path import DryWet, LivePath
 from edgesep.isolator import Isolator
 from edgesep.live_settings import LiveSettings
 from edgesep.models import DEFAULT_MODEL, list_models

@@ -34,6 +34,11 @@ class FractionalResampler:
         self._position = 0.0  # of the next output sample, in samples of `_history`
 
     @property
+    def table(self) -> NDArray[np.float32]:
+        """The filter, float32 (PHASES + 2, taps)."""
+        return self._table
+
+    @property
     def delay_s(self) -> float:
         """Time from a sample in to the same moment out."""
         return self._half / self._in_rate_hz

@@ -41,6 +41,11 @@ class Limiter:
         """How far the output lies behind the input."""
         return self._lookahead
 
+    @property
+    def release_q24(self) -> int:
+        """How much of the gain comes back in a frame, Q24."""
+        return self._release_q24
+
     def set_ceiling(self, ceiling_dbfs: float) -> None:
         """Use another ceiling for what goes in from now on; what is inside is clipped to it."""
         self._ceiling = ceiling_int16(ceiling_dbfs)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesep.audio.fractional import FractionalResampler
-from edgesep.audio.limiter import Limiter
-from edgesep.audio.samples import to_float32, to_int16
+from edgesep.audio.live_ends import open_ends
 from edgesep.contract import RATE_HZ, WINDOW_SAMPLES
-from edgesep.live_settings import LiveSettings, parse_channel
+from edgesep.live_settings import LiveSettings
 
 if TYPE_CHECKING:
     from edgesep.isolator import Isolator
 
-__all__ = ["DryWet", "Fader", "LivePath", "Meter", "channels_inside", "pick_channels"]
+__all__ = ["DryWet", "LivePath", "channels_inside"]
+
+Int16 = NDArray[np.int16]
 
 UNITY_Q15 = 1 << 15
 
@@ -34,6 +34,7 @@ class DryWet:
     def __init__(self, isolator: Isolator) -> None:
         isolator.reset()
         self._isolator = isolator
+        self._process = isolator.process
         hop, channels = isolator.hop_samples, isolator.channels
         self._shape = (channels, hop)
         self._dry = np.zeros((channels, hop + isolator.delay_samples), np.int16)
@@ -79,63 +80,9 @@ class DryWet:
         return (old + (step >> 15)).astype(np.int16)
 
 
-class Fader:
-    """A gain that moves to 0 or 1 by a straight line."""
-
-    def __init__(self, fade_frames: int) -> None:
-        self._frames = max(1, fade_frames)
-        self._level = 0  # 0 .. frames
-        self.open = False
-        """Whether it goes to (or stays at) one."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing comes through any more."""
-        return self._level == 0 and not self.open
-
-    def push(self, block: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Fade int32 (n, channels)."""
-        goal = self._frames if self.open else 0
-        if self._level == goal:
-            return block if goal else np.zeros_like(block)
-        steps = np.arange(1, len(block) + 1)
-        levels = np.clip(self._level + (steps if self.open else -steps), 0, self._frames)
-        self._level = int(levels[-1]) if len(levels) else self._level
-        return (block.astype(np.int64) * levels[:, None] // self._frames).astype(np.int32)
-
-
-class Meter:
-    """Power since it was last read."""
-
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
-
-    def add(self, block: NDArray[np.int16]) -> None:
-        """Take int16 of any shape."""
-        flat = block.astype(np.float32).ravel()
-        self._sum += float(flat @ flat)
-        self._count += flat.size
-
-    def read_dbfs(self) -> float:
-        """Return the mean power since the last call, -96 at the least; 0 is full-scale DC."""
-        mean = self._sum / max(self._count, 1) / 32768.0**2
-        self._sum, self._count = 0.0, 0
-        return max(-96.0, 10.0 * float(np.log10(max(mean, 1e-10))))
-
-
 def channels_inside(channel: str) -> int:
     """Return how many channels the isolator gets."""
     return 2 if channel == "link" else 1
-
-
-def pick_channels(block: NDArray[np.int16], channel: str) -> NDArray[np.float32]:
-    """Take int16 (n, device channels); return float32 (n, channels inside), 1.0 at full scale."""
-    choice = parse_channel(channel)
-    if choice == "mix":
-        return to_float32(block).mean(axis=1, keepdims=True, dtype=np.float32)
-    if choice == "link":
-        return to_float32(block[:, :2])
-    return to_float32(block[:, int(choice) : int(choice) + 1])
 
 
 class LivePath:
@@ -143,6 +90,7 @@ class LivePath:
 
     isolator: opened with `channels_inside(settings.channel)` channels.
     in_rate_hz, out_rate_hz: of the devices; out_channels: of the loudspeaker.
+    backend: of both ends, see `native.resolve`.
     It starts closed; set `fader.open`.
     """
 
@@ -153,21 +101,22 @@ class LivePath:
         in_rate_hz: int,
         out_rate_hz: int,
         out_channels: int,
+        in_channels: int | None = None,
+        backend: str = "auto",
     ) -> None:
-        inside = isolator.channels
-        self._channel = settings.channel
-        self._out_channels = out_channels
-        self._same_in_rate = in_rate_hz == RATE_HZ
-        self._input = FractionalResampler(in_rate_hz, RATE_HZ, inside)
-        self._output = FractionalResampler(RATE_HZ, out_rate_hz, inside)
-        self._pending = np.zeros((0, inside), np.int16)
         self._hop_samples = isolator.hop_samples
         self._algorithm_s = isolator.latency_samples / RATE_HZ
         self._in_rate_hz, self._out_rate_hz = in_rate_hz, out_rate_hz
+        self._silence = np.zeros((0, out_channels), np.int16)
+        fade_frames = round(settings.fade_ms * out_rate_hz / 1000)
+        self._in, self._out = open_ends(
+            isolator.hop_samples, isolator.channels, settings.channel,
+            ((in_rate_hz, in_channels or isolator.channels), (out_rate_hz, out_channels)),
+            fade_frames, settings.limiter_dbfs, backend,
+        )  # fmt: skip
         self.dry_wet = DryWet(isolator)
-        self.fader = Fader(round(settings.fade_ms * out_rate_hz / 1000))
-        self.limiter = Limiter(settings.limiter_dbfs, out_rate_hz, inside)
-        self.level_in, self.level_out = Meter(), Meter()
+        self.fader, self.limiter = self._out.fader, self._out.limiter
+        self.level_in, self.level_out = self._in.meter, self._out.meter
         self.hops = 0
         """Hops so far."""
 
@@ -179,7 +128,7 @@ class LivePath:
     @property
     def resampling_s(self) -> float:
         """Latency of both rate conversions."""
-        return (0.0 if self._same_in_rate else self._input.delay_s) + self._output.delay_s
+        return self._in.delay_s + self._out.delay_s
 
     @property
     def lookahead_s(self) -> float:
@@ -191,43 +140,15 @@ class LivePath:
         """Latency of the isolation itself."""
         return self._algorithm_s
 
-    def push(
-        self, block: NDArray[np.int16], stretch: float = 1.0, *, rest: bool = False
-    ) -> NDArray[np.int16]:
+    def push(self, block: Int16, stretch: float = 1.0, *, rest: bool = False) -> Int16:
         """Take int16 (n, device channels), return int16 (m, out_channels), m >= 0.
 
         stretch: see `FractionalResampler.push`. rest: see `DryWet.process`.
         """
-        chosen = pick_channels(block, self._channel)
-        samples = to_int16(chosen if self._same_in_rate else self._input.push(chosen))
-        pending = np.concatenate((self._pending, samples))
-        count = len(pending) // self._hop_samples
-        whole, self._pending = np.split(pending, [count * self._hop_samples])
-        out = (
-            [self._hop(hop, stretch, rest=rest) for hop in np.split(whole, count)] if count else []
-        )
-        self.hops += count
-        if not out:
-            return np.zeros((0, self._out_channels), np.int16)
-        return self._to_device(np.concatenate(out))
-
-    def _hop(self, hop: NDArray[np.int16], stretch: float, *, rest: bool) -> NDArray[np.int16]:
-        """Take int16 (H, channels inside) at 16 kHz; return int16 at the output's rate."""
-        self.level_in.add(hop)
-        isolated = self.dry_wet.process(np.ascontiguousarray(hop.T), rest=rest).T
-        self.level_out.add(isolated)
-        fine = self._output.push(to_float32(isolated), stretch)
-        return self.limiter.push(self.fader.push(np.rint(fine * 32768.0).astype(np.int32)))
-
-    def _to_device(self, block: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Spread one channel over all; two go to the first two, others stay silent."""
-        inside = block.shape[1]
-        if inside == self._out_channels:
-            return block
-        if inside == 1:
-            return np.repeat(block, self._out_channels, axis=1)
-        if self._out_channels == 1:
-            return to_int16(to_float32(block).mean(axis=1, keepdims=True, dtype=np.float32))
-        wide = np.zeros((len(block), self._out_channels), np.int16)
-        wide[:, :inside] = block
-        return wide
+        pieces = []
+        for hop in self._in.push(block):
+            pieces.append(self._out.push(self.dry_wet.process(hop, rest=rest), stretch))
+            self.hops += 1
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate(pieces) if pieces else self._silence

@@ -122,8 +122,9 @@ class LiveSession:
         self._inlet = Inlet(ends.in_rate_hz, ends.in_channels)
         self._outlet = Outlet(ends.out_rate_hz, ends.out_channels, self._block_s)
         self._path = LivePath(
-            isolator, settings, ends.in_rate_hz, ends.out_rate_hz, ends.out_channels
-        )
+            isolator, settings, ends.in_rate_hz, ends.out_rate_hz, ends.out_channels,
+            ends.in_channels,
+        )  # fmt: skip
         self._drift = DriftControl(max(0.001, settings.headroom_ms / 1000 - self._path.lookahead_s))
         self._guard = OverloadGuard(self._hop_s)
         self.recorder: Callable[[np.ndarray, np.ndarray], None] | None = None

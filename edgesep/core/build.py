@@ -16,6 +16,7 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = ("features", "fft", "frame", "frontend", "kernels", "mask", "network", "tables")
+LIVE = "edgesep/audio/edgesep_live"  # no part of the core: in float, and of no use to firmware
 
 DECLARATIONS = """
 typedef struct edgesep_contract {
@@ -76,11 +77,38 @@ size_t edgesep_stream_size(const edgesep_network *network);
 int edgesep_stream_init(void *memory, size_t size, const edgesep_network *network);
 int edgesep_stream_reset(edgesep_stream *stream);
 int edgesep_stream_step(edgesep_stream *stream, const int8_t *features, int8_t *mask);
+
+typedef struct edgesep_resampler {
+    const float *table;
+    float *history, *weights;
+    double step, position;
+    int32_t taps, channels, capacity, filled;
+} edgesep_resampler;
+typedef struct edgesep_live_in {
+    edgesep_resampler resampler;
+    int16_t *hop;
+    double power;
+    int64_t powered;
+    int32_t hop_samples, device_channels, choice, same_rate, hop_filled;
+} edgesep_live_in;
+typedef struct edgesep_live_out {
+    edgesep_resampler resampler;
+    int32_t *late, *needed, *lowest;
+    double power;
+    int64_t powered, lowest_sum, limited_frames;
+    int32_t fade_frames, fade_level, fade_open, ceiling, release_q24, recovering, lookahead,
+        device_channels, at, needed_at, quiet;
+} edgesep_live_out;
+
+int edgesep_live_pull(edgesep_live_in *in, const int16_t *block, int32_t frames, int32_t *used);
+int edgesep_live_push(edgesep_live_out *out, const int16_t *hop, int32_t samples, double stretch,
+                        int16_t *frames, int32_t room);
 """
 
 INCLUDES = """
 #include "edgesep_frame.h"
 #include "edgesep_frontend.h"
+#include "edgesep_live.h"
 #include "edgesep_mask.h"
 #include "edgesep_network.h"
 """
@@ -98,9 +126,12 @@ ffibuilder.set_source(
     "edgesep._core",
     INCLUDES,
     # setuptools wants paths relative to setup.py
-    sources=[f"edgesep/core/edgesep_{name}.c" for name in SOURCES],
-    depends=[str(p.relative_to(ROOT)) for p in sorted((ROOT / "edgesep/core").glob("*.h"))],
-    include_dirs=["edgesep/core"],
+    sources=[*(f"edgesep/core/edgesep_{name}.c" for name in SOURCES), f"{LIVE}.c"],
+    depends=[
+        *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "edgesep/core").glob("*.h"))),
+        f"{LIVE}.h",
+    ],
+    include_dirs=["edgesep/core", "edgesep/audio"],
     define_macros=_macros(),
     extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3", "-g0"],
     optional=True,
