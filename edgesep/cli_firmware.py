@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ for QEMU and a Makefile. Its output is byte for byte that of `edgesep file --eng
   edgesep firmware --board cortex_m55 -o firmware/
   make -C firmware qemu IN=in.wav OUT=out.wav     needs gcc-arm-none-eabi, qemu-system-arm
 
-boards: cortex_m4f, cortex_m7, cortex_m55
+boards: cortex_m4f, cortex_m7, cortex_m33, cortex_m55, cortex_m55_ethos_u55, or a .yaml file like
+those of firmware_configs/. A model that does not fit the board's flash, RAM or clock is refused,
+with a table. --measure builds the project and runs it under QEMU for the figures in MANIFEST.json;
+without it they are those of the release, or null.
 """
 
 
@@ -30,9 +34,9 @@ def add_firmware_command(commands: Any) -> None:
         allow_abbrev=False,
     )
     add = command.add_argument
-    add("--board", required=True, metavar="NAME", help="board to write it for")
+    add("--board", required=True, metavar="NAME", help="board, or a .yaml file that describes one")
     add("-o", "--out", required=True, metavar="DIR", help="folder to write, new or empty")
-    add("--model", metavar="NAME", help="model name or .tflite path (default: small-16ms)")
+    add("--model", metavar="NAME", help="model name or .tflite path (default: the board's)")
     add("--max-attenuation-db", type=float, metavar="DB",
         help="turn background down by no more than this, 0 to 100 dB (default: 40)")  # fmt: skip
     add("--wet", type=float, metavar="SHARE",
@@ -40,16 +44,24 @@ def add_firmware_command(commands: Any) -> None:
     add("--output", metavar="WHICH", help="speech or background (default: speech)")
     add("--latency-ms", type=float, metavar="MS",
         help="latency of the frame path, at a price in quality (default: the model's)")  # fmt: skip
+    add("--measure", action="store_true",
+        help="build and run it under QEMU, and put the figures into MANIFEST.json")  # fmt: skip
     command.set_defaults(run=_run, known=command)
 
 
 def _run(options: argparse.Namespace) -> int:
     from edgesep.firmware import generate
-    from edgesep.models import DEFAULT_MODEL
+    from edgesep.firmware.budget import BudgetError
     from edgesep.settings import Settings
 
     names = ("max_attenuation_db", "wet", "output", "latency_ms")
     chosen = {name: getattr(options, name) for name in names}
     settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
-    generate(options.board, options.model or DEFAULT_MODEL, settings, Path(options.out))
+    try:
+        generate(
+            options.board, options.model, settings, Path(options.out), measured=options.measure
+        )
+    except BudgetError as error:
+        print(error.table, file=sys.stderr)
+        raise
     return 0

@@ -1,178 +1,174 @@
-"""Generate a C project: a model, the core, a two-function API, an example that QEMU runs."""
+"""Generate a C project: a model, the core, a two-function API, examples that QEMU runs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import tempfile
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgesep import native
 from edgesep.card import Card
+from edgesep.contract import FrameContract
 from edgesep.engine.exact import compile_model
 from edgesep.engine.plan import Plan
 from edgesep.engine.source import comment_text, constant, network_source
-from edgesep.errors import EdgesepError, ModelError, SettingsError, unknown_name
-from edgesep.firmware.boards import BOARDS, Board
+from edgesep.errors import EdgesepError
+from edgesep.firmware.boards import Board, read_board
+from edgesep.firmware.budget import Needs, check_budget, needs_of
+from edgesep.firmware.manifest import manifest, measured_here, shipped_figures
+from edgesep.firmware.measure import measure, tool_versions
+from edgesep.firmware.part import Part
 from edgesep.isolator import with_latency
 from edgesep.mask import gain_table_q15
-from edgesep.models import find_model, list_models
+from edgesep.models import find_model
 from edgesep.settings import Settings
 
 __all__ = ["generate"]
 
-CODE_BYTES = 24 << 10
-"""Flash that the core's code and tables take at most, on any of the boards; tested."""
-STACK_BYTES = 4 << 10
-"""Stack that a call of edgesep_process takes at most; tested."""
-
-_TEMPLATES = {  # template -> path in the project
+_TEMPLATES = {  # template -> path in the project; dma_*.c: the board's own
+    "LICENSE": "LICENSE",
     "edgesep.c": "edgesep.c",
     "edgesep.h": "edgesep.h",
     "main_wav.c": "example/main_wav.c",
     "board.h": "example/board.h",
     "startup.c": "example/startup.c",
+    "wav.c": "example/wav.c",
+    "wav.h": "example/wav.h",
+    "main_dma.c": "example/main_dma.c",
+    "ping_pong.c": "example/ping_pong.c",
+    "ping_pong.h": "example/ping_pong.h",
+    "sound.h": "example/sound.h",
+    "dma_qemu.c": "example/dma_qemu.c",
     "link.ld": "example/link.ld",
     "Makefile": "Makefile",
+    "CMakeLists.txt": "CMakeLists.txt",
+    "arm-none-eabi.cmake": "arm-none-eabi.cmake",
     "README.md": "README.md",
 }
+MANIFEST = "MANIFEST.json"
 
 
-def generate(board_name: str, model: str, settings: Settings, folder: Path) -> None:
+def generate(
+    board: str | Board,
+    model: str | None,
+    settings: Settings,
+    folder: Path,
+    *,
+    measured: bool = False,
+    part_makers: Sequence[Callable[[Board, Path, Card], Part]] = (),
+) -> None:
     """Write the project into `folder`, which must be new or empty.
 
-    settings: become constants; `engine` does not matter, boards run the exact one.
-    Equal arguments give equal bytes. Raises SettingsError for an unknown board, ModelError for a
-    model that does not fit it, EdgesepError for a folder that cannot be written; then nothing is
-    left behind.
+    board: one of `firmware_boards`, the path of a .yaml file like theirs, or what `read_board`
+    returns. model: shipped name or .tflite path; None: what the board's file says. settings: become
+    constants; `engine` does not matter, boards run the exact one. measured: build and run it, for
+    the manifest. part_makers: make more parts of the project from the board, the model's path and
+    its card.
+
+    Equal arguments give equal bytes. Raises SettingsError for an unknown or wrong board, ModelError
+    for a model that is damaged or does not fit, EdgesepError for a folder that cannot be written or
+    a missing compiler; then nothing is left behind.
     """
-    if board_name not in BOARDS:
-        raise SettingsError(unknown_name("board", board_name, BOARDS))
-    board = BOARDS[board_name]
-    path, card = find_model(model)
+    board = read_board(board) if isinstance(board, str) else board
+    _check_folder(folder)
+    tools = tool_versions() if measured else None
+    path, card = find_model(model or board.model)
     plan = compile_model(path, card)
-    sizes = _sizes(plan, card)
-    _check_budget(board, card, sizes)
-    files = _files(board, card, plan, settings, sizes)
-    _write(files, folder)
+    latency_ms = board.latency_ms if settings.latency_ms is None else settings.latency_ms
+    contract = with_latency(card.contract, latency_ms)
+    needs = needs_of(board, contract, plan)
+    check_budget(board, card, needs)
+    parts = [make(board, path, card) for make in part_makers]
+    files = _files(board, card, contract, plan, settings, needs)
+    for part in parts:
+        files.update(part.files)
+
+    def finish(whole: Path) -> None:
+        figures = shipped_figures(board, card, contract)
+        if tools is not None:
+            figures = _measure_copy(whole, board, contract.hop_samples, tools)
+        content = manifest(board, card, contract, settings, needs, figures, parts, files)
+        (whole / MANIFEST).write_bytes(content)
+
+    _write(files, folder, finish)
 
 
-# --- budgets -------------------------------------------------------------------------------------
-
-
-def _sizes(plan: Plan, card: Card) -> dict[str, int]:
-    """Return bytes by what they are for, at most: pointers count eight bytes each."""
-    constants = sum(_constant_bytes(getattr(plan, field.name)) for field in fields(plan))
-    return {
-        "weights_and_tables": constants,
-        "state_and_activations": native.stream_memory_bytes(card.contract, plan),
-    }
-
-
-def _constant_bytes(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return value.nbytes + 8
-    if is_dataclass(value):
-        return sum(_constant_bytes(getattr(value, field.name)) for field in fields(value))
-    if isinstance(value, tuple):
-        return sum(map(_constant_bytes, value))
-    return 0 if isinstance(value, str) else 4
-
-
-def _needs(sizes: dict[str, int]) -> tuple[int, int]:
-    """Return the bytes of flash and of RAM that a project takes at most."""
-    return sizes["weights_and_tables"] + CODE_BYTES, sizes["state_and_activations"] + STACK_BYTES
-
-
-def _fits(board: Board, sizes: dict[str, int]) -> bool:
-    flash, ram = _needs(sizes)
-    return flash <= board.flash_bytes and ram <= board.ram_bytes
-
-
-def _check_budget(board: Board, card: Card, sizes: dict[str, int]) -> None:
-    if _fits(board, sizes):
-        return
-    flash, ram = _needs(sizes)
-    others = []
-    for name in list_models():
-        path, other = find_model(name)
-        other_sizes = _sizes(compile_model(path, other), other)
-        if _fits(board, other_sizes):
-            others.append((other_sizes["weights_and_tables"], name))
-    fitting = f"the largest model that fits is {max(others)[1]}" if others else "no model fits"
-    raise ModelError(
-        f"{card.name} does not fit {board.name}: "
-        f"flash {flash / 1024:.0f} KB of {board.flash_bytes / 1024:.0f} KB, "
-        f"RAM {ram / 1024:.0f} KB of {board.ram_bytes / 1024:.0f} KB; {fitting}"
-    )
+def _measure_copy(
+    project: Path, board: Board, hop_samples: int, tools: dict[str, str]
+) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="edgesep-") as scratch:
+        copy = Path(scratch) / "project"
+        shutil.copytree(project, copy)
+        return measured_here(board, hop_samples, measure(copy, board, hop_samples), tools)
 
 
 # --- files ---------------------------------------------------------------------------------------
 
 
 def _files(
-    board: Board, card: Card, plan: Plan, settings: Settings, sizes: dict[str, int]
-) -> dict[str, str]:
-    """Return the text of every file by its path in the project."""
-    contract = with_latency(card.contract, settings.latency_ms)
+    board: Board, card: Card, contract: FrameContract, plan: Plan, settings: Settings, needs: Needs
+) -> dict[str, bytes]:
+    """Return the content of every file by its path in the project."""
     core = resources.files("edgesep.core")
     files = {
         f"core/{entry.name}": entry.read_text(encoding="utf-8")
         for entry in core.iterdir()
         if entry.name.endswith((".c", ".h"))
     }
-    words = _words(board, card, sizes, contract.latency_samples)
+    words = _words(board, card, needs, contract.latency_samples)
     templates = resources.files("edgesep.firmware") / "template"
-    for name, path in _TEMPLATES.items():
+    driver = f"dma_{board.sound}.c"
+    for name, path in {**_TEMPLATES, driver: f"example/{driver}"}.items():
         files[path] = _fill((templates / name).read_text(encoding="utf-8"), words)
     files["model/edgesep_network.c"] = network_source(
         plan,
         "edgesep_model_network",
         f"The network {card.name}, made by edgesep: not to be edited.",
     )
+    files["model/edgesep_model.c"] = _model_source(card, contract, settings)
+    files["model/edgesep_model.h"] = _header(card, contract, needs.state_and_activations)
+    return {name: text.encode() for name, text in files.items()}
+
+
+def _model_source(card: Card, contract: FrameContract, settings: Settings) -> str:
     gains = gain_table_q15(settings.max_attenuation_db, settings.wet, settings.output)
-    edges = np.array(contract.band_edges, np.uint16)
     name = comment_text(card.name)
-    files["model/edgesep_model.c"] = "\n\n".join(
-        [
-            f"/* The frame and the gains of {name}, made by edgesep: not to be edited. */",
-            '#include "edgesep_model.h"',
-            constant("edges", edges),
-            _contract_source(contract),
-            constant("edgesep_model_gains_q15", gains, static=False),
-        ]
-    )
-    files["model/edgesep_model.c"] += "\n"
-    files["model/edgesep_model.h"] = _header(card, contract, sizes["state_and_activations"])
-    files["MANIFEST.json"] = _manifest(board, card, settings, sizes, contract, files)
-    return files
+    parts = [
+        f"/* The frame and the gains of {name}, made by edgesep: not to be edited. */",
+        '#include "edgesep_model.h"',
+        constant("edges", np.array(contract.band_edges, np.uint16)),
+        _contract_source(contract),
+        constant("edgesep_model_gains_q15", gains, static=False),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def _words(board: Board, card: Card, sizes: dict[str, int], latency: int) -> dict[str, str]:
-    flash, ram = _needs(sizes)
+def _words(board: Board, card: Card, needs: Needs, latency: int) -> dict[str, str]:
+    machine = board.qemu
     return {
         "BOARD": board.name,
         "LIKE": board.like,
+        "NOTES": board.notes,
+        "SOUND": board.sound,
         "MODEL": comment_text(card.name),
         "VERSION": comment_text(card.version),
         "LICENCE": comment_text(card.licence or "a licence that its card does not state"),
         "CPU_FLAGS": board.cpu_flags,
-        "CLOCK_MHZ": str(board.clock_mhz),
+        "CLOCK_MHZ": f"{board.clock_mhz:g}",
         "LATENCY_MS": f"{latency / 16:g}",
-        "FLASH_KB": f"{flash / 1024:.0f}",
-        "RAM_KB": f"{ram / 1024:.0f}",
-        "MACHINE": board.machine,
-        "FLASH_ORIGIN": board.machine_flash[0],
-        "FLASH_LENGTH": board.machine_flash[1],
-        "RAM_ORIGIN": board.machine_ram[0],
-        "RAM_LENGTH": board.machine_ram[1],
+        "FLASH_KB": f"{needs.flash_bytes / 1024:.0f}",
+        "RAM_KB": f"{needs.ram_bytes / 1024:.0f}",
+        "MACHINE": machine.machine if machine else "",
+        "MACHINE_TEXT": machine.machine if machine else "none: it has no QEMU machine",
+        "FLASH_ORIGIN": f"0x{machine.flash_origin if machine else 0:08x}",
+        "FLASH_LENGTH": f"{machine.flash_kb if machine else board.flash_kb}K",
+        "RAM_ORIGIN": f"0x{machine.ram_origin if machine else 0x20000000:08x}",
+        "RAM_LENGTH": f"{machine.ram_kb if machine else board.ram_kb}K",
     }
 
 
@@ -182,7 +178,7 @@ def _fill(template: str, words: dict[str, str]) -> str:
     return template
 
 
-def _contract_source(contract: Any) -> str:
+def _contract_source(contract: FrameContract) -> str:
     names = ("hop_samples", "fade_samples", "bands", "floor_rise_shift", "floor_fall_shift")
     values = "".join(f"    .{name} = {getattr(contract, name)},\n" for name in names)
     return (
@@ -191,7 +187,7 @@ def _contract_source(contract: Any) -> str:
     )
 
 
-def _header(card: Card, contract: Any, memory_bytes: int) -> str:
+def _header(card: Card, contract: FrameContract, memory_bytes: int) -> str:
     return f"""/* The frame of {comment_text(card.name)}, made by edgesep: not to be edited. */
 #ifndef EDGESEP_MODEL_H
 #define EDGESEP_MODEL_H
@@ -213,44 +209,27 @@ extern const uint16_t edgesep_model_gains_q15[256]; /* attenuation limit and mix
 """
 
 
-def _manifest(
-    board: Board,
-    card: Card,
-    settings: Settings,
-    sizes: dict[str, int],
-    contract: Any,
-    files: dict[str, str],
-) -> str:
-    flash, ram = _needs(sizes)
-    document = {
-        "format": 1,
-        "board": {"name": board.name, "clock_mhz": board.clock_mhz, "qemu": board.machine},
-        "model": {"name": card.name, "version": card.version, "sha256": card.sha256},
-        "settings": {
-            name: getattr(settings, name) for name in ("max_attenuation_db", "wet", "output")
-        },
-        "latency_ms": contract.latency_samples / 16,
-        "hop_samples": contract.hop_samples,
-        "bytes_at_most": {**sizes, "flash": flash, "ram": ram, "stack": STACK_BYTES},
-        "files": {
-            name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())
-        },
-    }
-    return json.dumps(document, indent=2) + "\n"
-
-
-def _write(files: dict[str, str], folder: Path) -> None:
-    """Write beside the target first, so that there is the whole project or nothing."""
+def _check_folder(folder: Path) -> None:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise EdgesepError(f"{folder}: exists and is not an empty folder: name another")
+    except OSError as error:
+        raise EdgesepError(f"{folder}: cannot write the project ({error.strerror})") from error
+
+
+def _write(files: dict[str, bytes], folder: Path, finish: Callable[[Path], None]) -> None:
+    """Write beside the target first, so that there is the whole project or nothing.
+
+    finish: called with the folder before it gets its name.
+    """
+    try:
         with tempfile.TemporaryDirectory(prefix=".edgesep-", dir=folder.absolute().parent) as part:
             whole = Path(part) / "project"
-            for name, text in files.items():
+            for name, content in files.items():
                 path = whole / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-            shutil.copymode(part, whole)
+                path.write_bytes(content)
+            finish(whole)
             os.chmod(whole, 0o755)
             if folder.exists():
                 folder.rmdir()

@@ -1,4 +1,4 @@
-/* What the example needs of the board: SysTick, and the depth of the stack. */
+/* What the examples need of the board: SysTick, arguments, and the depth of the stack. */
 #ifndef BOARD_H
 #define BOARD_H
 
@@ -15,5 +15,15 @@ void board_paint_stack(void);
 
 /* The most stack that has been in use since: the caller's frame and what main holds included. */
 uint32_t board_stack_bytes(void);
+
+/* The words of the command line. Returns their number. */
+int board_arguments(char ***values);
+
+/* Call board_tick, which an example may define, every `period` ticks: 2 to 2^24. */
+void board_start_interrupt(uint32_t period);
+void board_tick(void);
+
+/* Sleep until the next interrupt, unless the count has another value by now. */
+void board_sleep_unless(const volatile uint32_t *count, uint32_t other);
 
 #endif

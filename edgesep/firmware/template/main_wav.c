@@ -10,71 +10,10 @@
 
 #include "board.h"
 #include "edgesep.h"
-
-#define HEADER_BYTES 44
+#include "wav.h"
 
 static uint64_t memory[(EDGESEP_MEMORY_BYTES + 7) / 8];
 static int16_t hop[EDGESEP_HOP_SAMPLES];
-
-static uint32_t little(const uint8_t *bytes, int count) {
-    uint32_t value = 0;
-    for (int i = 0; i < count; i++) {
-        value |= (uint32_t)bytes[i] << (8 * i);
-    }
-    return value;
-}
-
-static void put_little(uint8_t *bytes, uint32_t value, int count) {
-    for (int i = 0; i < count; i++) {
-        bytes[i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
-/* Find the samples. Returns their number, or -1 for a file that is not what is wanted. */
-static long open_samples(FILE *in) {
-    uint8_t head[12], chunk[8], format[16];
-    int known = 0;
-    if (fread(head, sizeof head, 1, in) != 1 || memcmp(head, "RIFF", 4) != 0 ||
-        memcmp(head + 8, "WAVE", 4) != 0) {
-        return -1;
-    }
-    while (fread(chunk, sizeof chunk, 1, in) == 1) {
-        const uint32_t bytes = little(chunk + 4, 4);
-        if (memcmp(chunk, "data", 4) == 0) {
-            return known ? (long)(bytes / sizeof(int16_t)) : -1;
-        }
-        long rest = (long)(bytes + (bytes & 1));
-        if (memcmp(chunk, "fmt ", 4) == 0 && rest >= (long)sizeof format) {
-            if (fread(format, sizeof format, 1, in) != 1) {
-                return -1;
-            }
-            rest -= (long)sizeof format;
-            known = little(format, 2) == 1 && little(format + 2, 2) == 1 &&
-                    little(format + 4, 4) == 16000 && little(format + 14, 2) == 16;
-        }
-        if (fseek(in, rest, SEEK_CUR) != 0) {
-            return -1;
-        }
-    }
-    return -1;
-}
-
-static int write_header(FILE *out, long samples) {
-    uint8_t header[HEADER_BYTES];
-    const uint32_t bytes = (uint32_t)samples * 2u;
-    memcpy(header, "RIFF....WAVEfmt ", 16);
-    put_little(header + 4, bytes + HEADER_BYTES - 8, 4);
-    put_little(header + 16, 16, 4);
-    put_little(header + 20, 1, 2);
-    put_little(header + 22, 1, 2);
-    put_little(header + 24, 16000, 4);
-    put_little(header + 28, 32000, 4);
-    put_little(header + 32, 2, 2);
-    put_little(header + 34, 16, 2);
-    memcpy(header + 36, "data", 4);
-    put_little(header + 40, bytes, 4);
-    return fwrite(header, sizeof header, 1, out) == 1;
-}
 
 typedef struct cost {
     uint64_t ticks;
@@ -121,13 +60,13 @@ int main(int argc, char **argv) {
         return 2;
     }
     FILE *in = fopen(argv[1], "rb");
-    const long samples = in == NULL ? -1 : open_samples(in);
+    const long samples = in == NULL ? -1 : wav_open(in);
     if (samples < 0) {
         fprintf(stderr, "firmware: %s: not a WAV file of 16 kHz, 16 bit, one channel\n", argv[1]);
         return 1;
     }
     FILE *out = fopen(argv[2], "wb");
-    if (out == NULL || !write_header(out, samples)) {
+    if (out == NULL || !wav_write_header(out, samples)) {
         fprintf(stderr, "firmware: %s: cannot write\n", argv[2]);
         return 1;
     }

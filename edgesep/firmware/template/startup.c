@@ -23,6 +23,9 @@ extern void initialise_monitor_handles(void);
 extern int main(int argc, char **argv);
 void reset(void);
 
+static char *arguments[MAX_ARGUMENTS];
+static int argument_count;
+
 static uint32_t semihost(uint32_t operation, const void *argument) {
     register uint32_t r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = argument;
@@ -59,7 +62,6 @@ static int read_arguments(char **argv) {
 }
 
 __attribute__((noreturn)) void reset(void) {
-    static char *argv[MAX_ARGUMENTS];
     CPACR |= 0xFu << 20; /* floating point and vectors */
 #if defined(__ARM_FEATURE_MVE)
     CCR |= 1u << 19; /* low-overhead loops */
@@ -68,8 +70,8 @@ __attribute__((noreturn)) void reset(void) {
     memcpy(&data_start, &data_load, (size_t)((char *)&data_end - (char *)&data_start));
     memset(&bss_start, 0, (size_t)((char *)&bss_end - (char *)&bss_start));
     initialise_monitor_handles();
-    const int argc = read_arguments(argv);
-    finish((uint32_t)main(argc, argv));
+    argument_count = read_arguments(arguments);
+    finish((uint32_t)main(argument_count, arguments));
     for (;;) {
     }
 }
@@ -77,7 +79,31 @@ __attribute__((noreturn)) void reset(void) {
 __attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
     &stack_top,           (const void *)&reset, (const void *)&fault, (const void *)&fault,
     (const void *)&fault, (const void *)&fault, (const void *)&fault,
+    [15] = (const void *)&board_tick,
 };
+
+/* For examples that use no interrupt. */
+__attribute__((weak)) void board_tick(void) {
+}
+
+int board_arguments(char ***values) {
+    *values = arguments;
+    return argument_count;
+}
+
+void board_start_interrupt(uint32_t period) {
+    SYST_RVR = (period - 1u) & TICKS_MAX;
+    SYST_CVR = 0;
+    SYST_CSR = 7; /* on, the processor's clock, interrupt */
+}
+
+void board_sleep_unless(const volatile uint32_t *count, uint32_t other) {
+    __asm__ volatile("cpsid i" ::: "memory"); /* one that comes now still ends wfi */
+    if (*count == other) {
+        __asm__ volatile("wfi");
+    }
+    __asm__ volatile("cpsie i" ::: "memory");
+}
 
 void board_start_ticks(void) {
     SYST_RVR = TICKS_MAX;
