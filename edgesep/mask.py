@@ -14,6 +14,7 @@ from edgesep.stft import MASK_EXPONENT, Spectrum
 
 UNITY_Q15 = 32768
 MASK_LEVELS = 256
+FULL_MASK = 240  # mask bytes from here on are a gain of one
 MAX_ATTENUATION_DB = 100.0
 OUTPUTS = ("speech", "background")
 
@@ -31,7 +32,8 @@ def gain_table_q15(
     if output not in OUTPUTS:
         raise SettingsError(unknown_name("output", output, OUTPUTS))
     floor = round(UNITY_Q15 * 10 ** (-max_attenuation_db / 20))
-    speech = (np.arange(MASK_LEVELS, dtype=np.int64) * UNITY_Q15 + 127) // 255
+    steps = np.minimum(np.arange(MASK_LEVELS, dtype=np.int64), FULL_MASK)
+    speech = (steps * UNITY_Q15 + FULL_MASK // 2) // FULL_MASK
     target = np.maximum(speech, floor) if output == "speech" else UNITY_Q15 - speech
     gains = UNITY_Q15 + rshr(round(UNITY_Q15 * wet) * (target - UNITY_Q15), 15)
     return gains.astype(np.uint16)

@@ -24,6 +24,18 @@ def build_parser() -> argparse.ArgumentParser:
     _add_audio(train)
     train.add_argument("--out", type=Path, metavar="DIR", help="default: build/NAME")
     train.add_argument(
+        "--pool",
+        type=Path,
+        metavar="DIR",
+        help="keep mixed sound here (230 MB an hour) and read it again in later runs",
+    )
+    train.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="RECIPE",
+        help="begin with this recipe's kept weights, grown or cut to the new shape",
+    )
+    train.add_argument(
         "--workers", type=int, default=1, help="mixing processes, 0: none (default %(default)s)"
     )
     train.set_defaults(run=_train)
@@ -75,11 +87,17 @@ def _add_audio(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    from .convert import load_weights
     from .train import prepare_corpora, train
 
     recipe = load_recipe(args.recipe)
     sources = prepare_corpora(args.speech, args.noise, args.cache)
-    path = train(recipe, sources, args.out or Path("build") / recipe.name, args.workers)
+    start_from = None
+    if args.start_from:
+        old = load_recipe(args.start_from)
+        start_from = old, load_weights(KEPT / f"{old.name}.npz")
+    out = args.out or Path("build") / recipe.name
+    path = train(recipe, sources, out, args.workers, args.pool, start_from)
     print(f"weights: {path}")
 
 

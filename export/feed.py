@@ -1,10 +1,16 @@
-"""Batches for training, made by worker processes; batch i is the same whoever makes it."""
+"""Batches for training, made by worker processes; batch i is the same whoever makes it.
+
+Mixing takes about half as long as a training step of a small network. With a pool, a folder on
+disk, batch i is mixed once and read again by runs of other networks on the same recipe of sound.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,7 @@ import numpy as np
 from edgesep.features import signal_features
 
 from .corpus import Corpus
+from .files import write_whole
 from .mix import Mixer
 from .recipe import Recipe
 
@@ -29,8 +36,8 @@ class Source:
 
     def mixer(self, recipe: Recipe) -> Mixer:
         """Load both corpora and return a mixer of clips of the recipe's length."""
-        samples = recipe.clip_frames * recipe.frame.hop_samples
-        return Mixer(Corpus.load(self.speech), Corpus.load(self.noise), samples, recipe.mix)
+        speech, noise = Corpus.load(self.speech), Corpus.load(self.noise)
+        return Mixer(speech, noise, recipe.clip_samples, recipe.mix)
 
 
 def make_batch(mixer: Mixer, recipe: Recipe, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,15 +45,45 @@ def make_batch(mixer: Mixer, recipe: Recipe, index: int) -> tuple[np.ndarray, np
 
     The hops hold [noisy | target], as `ResynthesisLoss` takes them.
     """
+    return _as_frames(_mix(mixer, recipe, index), recipe)
+
+
+def _mix(mixer: Mixer, recipe: Recipe, index: int) -> np.ndarray:
+    """Return batch `index` as sound: (batch, 2, samples) int16, noisy and target."""
     rng = np.random.default_rng([recipe.training.seed, index])
+    return np.stack([np.stack(mixer.example(rng)) for _ in range(recipe.training.batch)])
+
+
+def _as_frames(sound: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     contract = recipe.frame.contract()
-    features, hops = [], []
-    for _ in range(recipe.training.batch):
-        noisy, target = mixer.example(rng)
-        features.append(signal_features(noisy, contract))
-        pair = [x.reshape(-1, recipe.frame.hop_samples) for x in (noisy, target)]
-        hops.append(np.concatenate(pair, axis=1))
-    return np.stack(features), np.stack(hops)
+    features = np.stack([signal_features(noisy, contract) for noisy, _ in sound])
+    hops = sound.reshape(*sound.shape[:2], -1, recipe.frame.hop_samples)
+    return features, np.concatenate([hops[:, 0], hops[:, 1]], axis=-1)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Mixed batches on disk; `folder` is theirs who mix alike (`pool_of`)."""
+
+    folder: Path
+
+    def batch(self, mixer: Mixer, recipe: Recipe, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `make_batch` returns, from the disk where it lies there."""
+        path = self.folder / f"{index}.npy"
+        if path.exists():
+            return _as_frames(np.load(path, allow_pickle=False), recipe)
+        sound = _mix(mixer, recipe, index)
+        write_whole(path, partial(np.save, arr=sound))
+        return _as_frames(sound, recipe)
+
+
+def pool_of(root: Path, source: Source, recipe: Recipe) -> Pool:
+    """Return the pool below `root` for this sound, mix, clip length, batch size and seed."""
+    training = recipe.training
+    parts = (source, recipe.mix, recipe.clip_samples, training.batch, training.seed)
+    folder = root / hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    return Pool(folder)
 
 
 def as_floats(features: np.ndarray, hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,25 +93,28 @@ def as_floats(features: np.ndarray, hops: np.ndarray) -> tuple[np.ndarray, np.nd
     ) / np.float32(32768.0)
 
 
-def _work(source: Source, recipe: Recipe, first: int, step: int, queue: Any) -> None:
-    mixer = source.mixer(recipe)
-    index = first
+def _work(
+    source: Source, recipe: Recipe, pool: Pool | None, first: int, step: int, queue: Any
+) -> None:
+    mixer, index = source.mixer(recipe), first
+    make = pool.batch if pool else make_batch
     while True:
-        queue.put(make_batch(mixer, recipe, index))
+        queue.put(make(mixer, recipe, index))
         index += step
 
 
 def batches(
-    source: Source, recipe: Recipe, first: int, workers: int
+    source: Source, recipe: Recipe, first: int, workers: int, pool: Pool | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield float batches number `first`, `first` + 1, ... for ever.
 
-    workers: processes that mix ahead; 0 mixes here.
+    workers: processes that mix ahead; 0 mixes here. pool: where mixed batches are kept, if at all.
     """
     if workers == 0:
         mixer, index = source.mixer(recipe), first
+        make = pool.batch if pool else make_batch
         while True:
-            yield as_floats(*make_batch(mixer, recipe, index))
+            yield as_floats(*make(mixer, recipe, index))
             index += 1
     context = multiprocessing.get_context(
         "spawn"
@@ -82,7 +122,7 @@ def batches(
     queues = [context.Queue(max(QUEUE_BATCHES // workers, 2)) for _ in range(workers)]
     for worker, queue in enumerate(queues):
         context.Process(
-            target=_work, args=(source, recipe, first + worker, workers, queue), daemon=True
+            target=_work, args=(source, recipe, pool, first + worker, workers, queue), daemon=True
         ).start()
     while True:
         for queue in queues:

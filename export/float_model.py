@@ -24,8 +24,13 @@ def activations(graph: Graph, weights: Weights, features: np.ndarray) -> dict[st
     values = {INPUT: features.astype(np.float32)}
     for layer in graph.layers.values():
         sources = [values[name] for name in layer.inputs]
-        values[layer.name] = _KINDS[layer.kind](layer, weights, sources)
+        values[layer.name] = apply_layer(layer, weights, sources)
     return values
+
+
+def apply_layer(layer: Layer, weights: Weights, sources: list[np.ndarray]) -> np.ndarray:
+    """Return one layer's output (frames, bands, channels) of its inputs' values."""
+    return _KINDS[layer.kind](layer, weights, sources)
 
 
 def float_mask(graph: Graph, weights: Weights, features: np.ndarray) -> np.ndarray:

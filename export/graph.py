@@ -72,14 +72,15 @@ class Graph:
         channels: int,
         kernel: tuple[int, int] = (1, 1),
         stride: int = 1,
+        dilation: int = 1,
         *,
         relu: bool = True,
     ) -> str:
-        """Append a convolution over (frames, bands)."""
+        """Append a convolution over (frames, bands); `dilation` spaces its taps in time."""
         bands, _ = self.shape(source)
         out = -(-bands // stride)
         return self._append(
-            Layer(name, "conv", (source,), out, channels, *kernel, stride, relu=relu)
+            Layer(name, "conv", (source,), out, channels, *kernel, stride, dilation, relu=relu)
         )
 
     def squeeze(self, name: str, source: str, channels: int) -> str:
@@ -154,12 +155,14 @@ class UNetShape:
     context: channels of the stack that looks back in time.
     dilations: one residual block each, in frames.
     first_frames: time taps of the first convolution.
+    tap_frames: frames between the encoder's taps; 2 where the hop is half as long.
     """
 
     encoder: tuple[int, ...] = (12, 24, 32, 48)
     context: int = 80
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     first_frames: int = 2
+    tap_frames: int = 1
 
 
 def unet(bands: int, channels: int, shape: UNetShape) -> Graph:
@@ -171,11 +174,12 @@ def unet(bands: int, channels: int, shape: UNetShape) -> Graph:
     """
     graph = Graph(bands, channels)
     skips = []
-    last = graph.conv("enc0", INPUT, shape.encoder[0], (shape.first_frames, 5), 2)
+    step = shape.tap_frames
+    last = graph.conv("enc0", INPUT, shape.encoder[0], (shape.first_frames, 5), 2, step)
     for i, width in enumerate(shape.encoder[1:], start=1):
         skips.append(last)
         frames = 1 if i == 2 else 3  # two stages with memory are enough, a state each costs copies
-        last = graph.depthwise(f"enc{i}.dw", last, (frames, 3), 2)
+        last = graph.depthwise(f"enc{i}.dw", last, (frames, 3), 2, step if frames > 1 else 1)
         last = graph.conv(f"enc{i}", last, width)
     low_bands, low_channels = graph.shape(last)
     skips.append(last)

@@ -17,7 +17,8 @@ from .loss_weights import LossWeights
 
 WINDOW = 512
 COMPRESSION = 0.3
-MASK_STEPS = 256.0  # the device reads mask byte 255 as a gain of one
+MASK_STEPS, FULL_STEP = 256.0, 240.0  # the device reads mask bytes of 240 and up as a gain of one
+BEYOND_ONE = 0.1  # slope of the gradient above it: what is held at one must find its way down
 
 
 class ResynthesisLoss:
@@ -55,7 +56,11 @@ class ResynthesisLoss:
     def resynthesise(self, noisy: Any, mask: Any) -> Any:
         """Return the estimate's hops (batch, frames - 1, hop), aligned with the noisy hops."""
         real, imag = ops.rfft(ops.multiply(self._frames(noisy), self._analysis))
-        gain = ops.matmul(ops.minimum(mask * MASK_STEPS / (MASK_STEPS - 1.0), 1.0), self._expand)
+        gain = mask * (MASK_STEPS / FULL_STEP)
+        beyond = ops.relu(gain - 1.0)
+        gain = ops.matmul(
+            gain - beyond + BEYOND_ONE * (beyond - ops.stop_gradient(beyond)), self._expand
+        )
         wave = ops.irfft((real * gain, imag * gain))[..., -2 * self.hop :]
         wave = ops.multiply(wave, self._synthesis)
         return wave[:, 1:, : self.hop] + wave[:, :-1, self.hop :]

@@ -80,6 +80,11 @@ class Recipe:
         """Frames of one training clip."""
         return int(self.training.clip_s * 16000) // self.frame.hop_samples
 
+    @property
+    def clip_samples(self) -> int:
+        """Samples of one training clip."""
+        return self.clip_frames * self.frame.hop_samples
+
 
 SECTIONS: dict[str, type] = {
     "frame": FrameRecipe,

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from .corpus import read_folder
-from .feed import Source, as_floats, batches, make_batch
+from .feed import Source, as_floats, batches, make_batch, pool_of
 from .files import write_whole
+from .float_model import Weights
 from .measure import si_sdr_db
 from .recipe import Recipe
 
 DEV_BATCHES = 6
 DEV_FIRST = 1 << 40  # batch numbers that no training reaches
+WARM_FIRST, WARM_BATCHES = 1 << 41, 4
 CHECKPOINT_FILE = "checkpoint.weights.h5"
 WEIGHTS_FILE = "weights.npz"
 
@@ -43,10 +45,19 @@ def prepare_corpora(speech: Path, noise: Path, cache: Path) -> dict[str, Source]
     return sources
 
 
-def train(recipe: Recipe, sources: dict[str, Source], out: Path, workers: int) -> Path:
+def train(
+    recipe: Recipe,
+    sources: dict[str, Source],
+    out: Path,
+    workers: int,
+    pool: Path | None = None,
+    start_from: tuple[Recipe, Weights] | None = None,
+) -> Path:
     """Train to the recipe's last step and return the path of the averaged, folded weights.
 
     out: folder of checkpoints, `log.csv` and `weights.npz`; a run found there is gone on with.
+    pool: folder where mixed batches are kept for other runs (`feed.Pool`).
+    start_from: a recipe and its folded weights to begin with instead of random ones (`warm.py`).
     """
     import keras
 
@@ -60,10 +71,13 @@ def train(recipe: Recipe, sources: dict[str, Source], out: Path, workers: int) -
     model = build_network(graph, recipe.clip_frames)
     loss = ResynthesisLoss(*loss_windows(recipe), recipe.frame.contract().band_edges, recipe.loss)
     model.compile(optimizer=_optimizer(recipe), loss=lambda hops, mask: loss(hops, mask))
+    if start_from and not (out / CHECKPOINT_FILE).exists():
+        _start(model, recipe, sources["train"], *start_from)
     first_epoch = _resume(model, out) // settings.epoch_steps
     dev = _dev_batches(sources["dev"], recipe)
 
-    feed = batches(sources["train"], recipe, first_epoch * settings.epoch_steps, workers)
+    kept = pool_of(pool, sources["train"], recipe) if pool else None
+    feed = batches(sources["train"], recipe, first_epoch * settings.epoch_steps, workers, kept)
     for epoch in range(first_epoch, -(-settings.steps // settings.epoch_steps)):
         history = model.fit(
             # no more than the epoch takes: Keras reads ahead, and would lose what it read
@@ -83,6 +97,15 @@ def train(recipe: Recipe, sources: dict[str, Source], out: Path, workers: int) -
         model.set_weights(live)
         _log(out, epoch + 1, history.history["loss"][0], gain_db)
     return out / WEIGHTS_FILE
+
+
+def _start(model: Any, recipe: Recipe, source: Source, old: Recipe, weights: Weights) -> None:
+    from .warm import start, transplant
+
+    grown = transplant(old.graph(), weights, recipe.graph(), recipe.training.seed)
+    mixer = source.mixer(recipe)
+    made = [make_batch(mixer, recipe, WARM_FIRST + i) for i in range(WARM_BATCHES)]
+    start(model, recipe.graph(), grown, [clip for both in made for clip in as_floats(*both)[0]])
 
 
 def loss_windows(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
