@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 
-from edgesep.engine import ENGINE_NAMES
+from edgesep.engine import engine_problem
 from edgesep.errors import SettingsError, unknown_name
 
 __all__ = ["OUTPUTS", "Settings", "check_range"]
@@ -31,7 +31,8 @@ class Settings:
     output: str = "speech"
     """What comes out: "speech", or "background", which is the input minus the unfloored speech."""
     engine: str = "fast"
-    """"fast" (LiteRT with XNNPACK) or "exact" (reference kernels, the same bits on every board)."""
+    """"fast" (LiteRT with XNNPACK), "exact" (reference kernels, the same bits on every board) or
+    "edgetpu" (Coral; "edgetpu:usb", "edgetpu:pci:1" .. choose one)."""
     latency_ms: float | None = None
     """Algorithmic latency: (hop + fade) / 16 per ms, fade 32, 64 or 128. None: as the card says."""
 
@@ -39,7 +40,9 @@ class Settings:
         check_range("max_attenuation_db", self.max_attenuation_db, 0.0, MAX_ATTENUATION_DB)
         check_range("wet", self.wet, 0.0, 1.0)
         _check_choice("output", self.output, OUTPUTS)
-        _check_choice("engine", self.engine, ENGINE_NAMES)
+        problem = engine_problem(self.engine)
+        if problem:
+            raise SettingsError(problem)
         if self.latency_ms is not None:
             check_range("latency_ms", self.latency_ms, 0.0, 1000.0)
 

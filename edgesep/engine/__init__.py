@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,16 +14,21 @@ if TYPE_CHECKING:
 
     from edgesep.card import Card
 
-__all__ = ["ENGINE_NAMES", "Engine", "open_engine"]
+__all__ = ["EDGETPU", "ENGINE_NAMES", "Engine", "engine_problem", "open_engine"]
 
 ENGINE_NAMES = ("fast", "exact")
+"""Engines that run on every board."""
+EDGETPU = "edgetpu"
+"""The engine for a Coral Edge TPU, which may be followed by ":" and libedgetpu's device."""
+
+_DEVICE = re.compile(r"(usb|pci)?(:\d+)?")
 
 
 class Engine(Protocol):
     """A model with its stream state."""
 
     name: str
-    """The name it was opened with: one of ENGINE_NAMES."""
+    """The name it was opened with; "fast" where an Edge TPU was asked for in vain."""
     description: str
     """What runs, for people: runtime, version, kernels."""
 
@@ -39,18 +45,35 @@ class Engine(Protocol):
         ...
 
 
+def engine_problem(name: object) -> str | None:
+    """Return what is wrong with the name of an engine, in one line, or None."""
+    kind, colon, device = str(name).partition(":")
+    if kind == EDGETPU and _DEVICE.fullmatch(device) and (device or not colon):
+        return None
+    if kind == EDGETPU:
+        return f"unknown device {device!r} of engine {EDGETPU}: give usb, pci, usb:0, pci:1 or :0"
+    return None if name in ENGINE_NAMES else unknown_name("engine", name, [*ENGINE_NAMES, EDGETPU])
+
+
 def open_engine(name: str, model_path: Path, card: Card) -> Engine:
-    """Open the model file with the engine `name`: "fast" or "exact".
+    """Open the model file with the engine `name`: "fast", "exact" or "edgetpu".
 
     fast: LiteRT with XNNPACK, the quickest; its rounding may differ between versions.
     exact: the C core's kernels, which give the bytes of LiteRT's reference kernels on every
         board; where the core is not built, LiteRT's reference kernels themselves.
+    edgetpu: the compiled model beside it on a Coral Edge TPU, with the bits of that; "fast" and a
+        line on standard error where that is not possible. edgetpu:usb, edgetpu:pci:1 .. choose one.
 
     Raises ModelError when the file is damaged or does not fit the card, EngineError for an
     unknown engine or when no runtime is installed that works.
     """
+    problem = engine_problem(name)
+    if problem:
+        raise EngineError(problem)
     if name not in ENGINE_NAMES:
-        raise EngineError(unknown_name("engine", name, ENGINE_NAMES))
+        from edgesep.engine.edgetpu import open_edgetpu
+
+        return open_edgetpu(name, model_path, card)
     from edgesep import native
 
     if name == "exact" and native.available():

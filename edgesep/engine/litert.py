@@ -17,7 +17,7 @@ from edgesep.engine.runtime import kernels, make_interpreter, runtime_version, t
 from edgesep.errors import ModelError
 from edgesep.models import read_model
 
-__all__ = ["LiteRTEngine"]
+__all__ = ["LiteRTEngine", "end_of"]
 
 
 class LiteRTEngine:
@@ -42,8 +42,8 @@ class LiteRTEngine:
         self.description = f"{name}: {runtime_version()}, {which}, 1 thread"
         if reference and not native.available():
             self.description += " (the C core is not built)"
-        inputs = map(_end, self._interpreter.get_input_details())
-        outputs = map(_end, self._interpreter.get_output_details())
+        inputs = map(end_of, self._interpreter.get_input_details())
+        outputs = map(end_of, self._interpreter.get_output_details())
         ends = check_ends(model_path, card, inputs, outputs)
         self._features = tensor_memory(self._interpreter, ends.features.index)
         self._mask = tensor_memory(self._interpreter, ends.mask.index).reshape(-1)
@@ -80,7 +80,8 @@ def _open_state(interpreter: Any, state: StateEnds) -> _State:
     return _State(ring, tensor_memory(interpreter, state.taps.index), column)
 
 
-def _end(detail: dict[str, Any]) -> End:
+def end_of(detail: dict[str, Any]) -> End:
+    """Return an end of the graph from the runtime's details of it."""
     scale, zero_point = detail["quantization"]
     shape = tuple(int(n) for n in detail["shape"])
     dtype: str = detail["dtype"].__name__

@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from edgesep.engine.quiet import without_info_lines
 from edgesep.errors import EngineError
 
-__all__ = ["kernels", "make_interpreter", "runtime_version", "tensor_memory"]
+__all__ = ["kernels", "load_delegate", "make_interpreter", "runtime_version", "tensor_memory"]
 
 _RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
 
-def make_interpreter(content: bytes, *, reference: bool) -> Any:
+def make_interpreter(content: bytes, *, reference: bool, delegate: Any = None) -> Any:
     """Return an interpreter for the model with its tensors allocated, on one thread.
 
     content: bytes of a .tflite file that is known to be intact.
     reference: the reference kernels and no delegate, instead of optimised ones and XNNPACK.
+    delegate: from `load_delegate`, asked before XNNPACK is.
 
     Raises EngineError when no runtime is installed or it does not work here, ValueError or
     RuntimeError as the runtime does when it refuses the model.
@@ -34,12 +35,30 @@ def make_interpreter(content: bytes, *, reference: bool) -> Any:
     try:
         with without_info_lines():
             interpreter = module.Interpreter(
-                model_content=content, num_threads=1, experimental_op_resolver_type=resolver
+                model_content=content,
+                num_threads=1,
+                experimental_op_resolver_type=resolver,
+                experimental_delegates=None if delegate is None else [delegate],
             )
             interpreter.allocate_tensors()
     except (SystemError, ImportError, AttributeError) as error:
         raise _unusable(name, error) from error
     return interpreter
+
+
+def load_delegate(library: str, device: str) -> Any:
+    """Return the delegate of an external library, such as libedgetpu.so.1.
+
+    device: its option "device", left out when it is empty. A library that was not built for this
+    runtime may end the process: see `edgesep.coral.device`.
+
+    Raises EngineError when no runtime is installed, OSError when the library cannot be loaded,
+    ValueError when it refuses, AttributeError when it is no delegate.
+    """
+    name, module = _import_runtime()
+    if not hasattr(module, "load_delegate"):
+        raise EngineError(f"{name} has no load_delegate: install a newer one")
+    return module.load_delegate(library, {"device": device} if device else {})
 
 
 def tensor_memory(interpreter: Any, index: int) -> NDArray[np.int8]:
