@@ -160,6 +160,8 @@ def _firmware_hint(name: str) -> str:
 def _checked(key: str, value: object) -> object:
     digits = isinstance(value, int) and not isinstance(value, bool)
     value = str(value) if digits and key == "audio.input.channel" else value
+    if key == "overload.step_down" and value is False:  # `off` is a flag in YAML
+        value = "off"
     Config.from_keys({key: value})
     return value
 

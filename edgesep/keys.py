@@ -76,5 +76,7 @@ _ROWS = (
         "-60 to 0 dBFS", "nothing louder leaves"),
     Key("safety.fade_ms", "live", "fade_ms", "number",
         "5 to 1000 ms", "fade at start, stop, mute and after a gap"),
+    Key("overload.step_down", "live", "step_down", "text",
+        "auto, off, or models", "smaller models to go on with when there is too little time"),
 )  # fmt: skip
 ALL_KEYS = {key.name: key for key in _ROWS}

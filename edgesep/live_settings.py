@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from edgesep.errors import SettingsError
 from edgesep.settings import check_range
 
-__all__ = ["LiveSettings", "parse_channel"]
+__all__ = ["AUTO", "OFF", "LiveSettings", "parse_channel", "parse_step_down"]
 
 CHANNEL_WORDS = ("mix", "link")
+AUTO, OFF = "auto", "off"
 RATE_MIN_HZ, RATE_MAX_HZ = 8_000, 192_000
 
 
@@ -40,6 +41,9 @@ class LiveSettings:
     """Nothing louder than this leaves: -60 .. 0 dBFS."""
     fade_ms: float = 50.0
     """Fade at start, stop, mute and after a gap: 5 .. 1000 ms."""
+    step_down: str = AUTO
+    """Smaller models for an overload: "auto": those with the same hop and latency; "off": none;
+    or names or paths, parted by commas, the first step first. The last step is no model at all."""
 
     def __post_init__(self) -> None:
         check_range("block_ms", self.block_ms, 2.0, 100.0)
@@ -60,6 +64,7 @@ class LiveSettings:
             if not isinstance(value, bool):
                 raise SettingsError(f"{name} is {value!r}: give true or false")
         parse_channel(self.channel)
+        parse_step_down(self.step_down)
 
 
 def parse_channel(channel: str) -> int | str:
@@ -69,3 +74,16 @@ def parse_channel(channel: str) -> int | str:
     if channel.isascii() and channel.isdigit() and int(channel) < 64:
         return int(channel)
     raise SettingsError(f"channel is {channel!r}: give mix, link, or a number from 0 to 63")
+
+
+def parse_step_down(step_down: str) -> list[str]:
+    """Return the names in `LiveSettings.step_down`; ["auto"] or ["off"] for these words.
+
+    Raises SettingsError for an empty name, or one of these words among names.
+    """
+    names = [name.strip() for name in step_down.split(",")]
+    if not all(names) or (len(names) > 1 and {AUTO, OFF} & set(names)):
+        raise SettingsError(
+            f"step_down is {step_down!r}: give auto, off, or names of models parted by commas"
+        )
+    return names

@@ -267,6 +267,35 @@ def test_a_slow_model_steps_down_tries_again_and_comes_back():
     assert drive(guard, 10, 0.001, start_s=90) == 1.0
 
 
+def test_it_steps_down_model_by_model_and_climbs_back():
+    """Three models of 20, 12 and 2 ms a hop; later there is time for all."""
+    guard = OverloadGuard(0.008, models=3)
+    levels, now = [], 0.0
+    for costs_s, seconds in (((0.020, 0.012, 0.002), 60), ((0.001,) * 3, 90)):
+        waiting = 1.0
+        for _ in range(round(seconds / 0.008)):
+            rest = guard.must_rest(waiting, 0.010, now)
+            cost_s = 0.0005 if rest else costs_s[guard.level]
+            if not rest:
+                guard.spent(cost_s)
+            waiting = max(1.0, waiting - 1 + cost_s / 0.008)
+            now += 0.008
+            levels.append(guard.level)
+    assert max(levels) == 2  # the smallest is fast enough: nothing is passed through for long
+    assert levels[round(55 / 0.008)] == 2
+    changes = int(np.count_nonzero(np.diff(levels)))
+    assert changes <= 16  # every try waits twice as long as the last
+    assert levels[-1] == 0 and not guard.down
+
+
+def test_where_no_model_is_fast_enough_the_sound_passes():
+    guard = OverloadGuard(0.008, models=2)
+    assert drive(guard, 60, 0.020) < 0.2
+    assert guard.level == 2 and guard.down
+    assert drive(guard, 180, 0.001, start_s=60) > 0.6
+    assert not guard.down
+
+
 def test_one_slow_hop_is_no_overload():
     guard = OverloadGuard(0.008)
     drive(guard, 1, 0.001)

@@ -68,14 +68,39 @@ def test_a_rest_is_dry_and_the_isolator_comes_back_with_a_full_window(model):
     np.testing.assert_array_equal(out[-1][0], wanted[-1])
 
 
+def test_a_smaller_model_takes_over_and_gives_back(model, tmp_path):
+    """Down: dry until its window is full. Up: the smaller one goes on until then."""
+    small = write_random_model(tmp_path, seed=5)
+    both, large_alone, small_alone = (
+        DryWet(Isolator(model), Isolator(small)), Isolator(model), Isolator(small),
+    )  # fmt: skip
+    hop, delay = large_alone.hop_samples, large_alone.delay_samples
+    samples = noise16(120 * hop).T
+    hops = [np.ascontiguousarray(samples[:, at : at + hop]) for at in range(0, 120 * hop, hop)]
+    out = []
+    for index, piece in enumerate(hops):
+        both.level = 1 if 40 <= index < 80 else 0
+        out.append(both.process(piece)[0])
+    large_hops = [large_alone.process(piece[0]) for piece in hops]
+    small_hops = [small_alone.process(piece[0]) for piece in hops[40:]]
+    np.testing.assert_array_equal(out[39], large_hops[39])
+    np.testing.assert_array_equal(out[42], samples[0, 42 * hop - delay : 43 * hop - delay])
+    for index in range(46, 84):  # the larger one comes back when its window is full
+        np.testing.assert_array_equal(out[index], small_hops[index - 40])
+    fresh = Isolator(model)
+    again = [fresh.process(piece[0]) for piece in hops[80:]]
+    for index in range(86, 120):
+        np.testing.assert_array_equal(out[index], again[index - 80])
+
+
 def jumps(samples):
     return int(np.abs(np.diff(samples.astype(int), axis=0)).max())
 
 
-def test_a_thousand_switches_make_no_click(model):
-    """Bypass, rest, mute and settings on a tone: it never moves faster than the tone itself."""
-    isolator = Isolator(model)
-    path = LivePath(isolator, LiveSettings(fade_ms=10.0), 48000, 48000, 1)
+def test_a_thousand_switches_make_no_click(model, tmp_path):
+    """Bypass, rest, mute, models, settings on a tone: it never moves faster than the tone."""
+    isolator, small = Isolator(model), Isolator(write_random_model(tmp_path, seed=5))
+    path = LivePath(isolator, LiveSettings(fade_ms=10.0), 48000, 48000, 1, smaller=[small])
     rng = np.random.default_rng(0)
     tone = np.rint(8000 * np.sin(2 * np.pi * 200 * np.arange(384 * 1200) / 48000)).astype(np.int16)
     steady = jumps(run(open_path(model, 48000, 48000), tone[: 384 * 300, None])[3000:])
@@ -83,6 +108,8 @@ def test_a_thousand_switches_make_no_click(model):
     for index in range(1200):
         rest = bool(rng.random() < 0.3)
         path.dry_wet.bypass = bool(rng.random() < 0.5)
+        if index % 20 == 0:
+            path.dry_wet.level = int(rng.integers(0, 3))
         path.fader.open = bool(rng.random() < 0.7)
         isolator.set_settings(Settings(max_attenuation_db=rng.uniform(0, 60)))
         out.append(path.push(tone[384 * index : 384 * (index + 1), None], rest=rest))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from edgesep.audio.devices import PortAudio
 from edgesep.audio.live_path import channels_inside
 from edgesep.audio.live_session import Counters, LiveSession
-from edgesep.errors import DeviceError
+from edgesep.audio.step_down import smaller_models
+from edgesep.errors import DeviceError, EdgesepError
 from edgesep.isolator import Isolator
+from edgesep.live_settings import AUTO
 
 if TYPE_CHECKING:
     from edgesep.audio.recorder import Recorder
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveLoop"]
 
-RETRY_FIRST_S, RETRY_MOST_S = 0.25, 4.0
+RETRY_FIRST_S, RETRY_SOON_S, RETRY_MOST_S = 0.25, 1.0, 4.0
+SOON_S = 60.0  # a device that comes back does so soon, mostly
 
 
 class LiveLoop:
@@ -36,12 +39,13 @@ class LiveLoop:
         self._config = config
         self._log = log
         self._recorder = recorder
-        self._isolator = _open_isolator(config)
+        self._isolators = _open_isolators(config, log)
         self._counters = Counters()
         self._portaudio: PortAudio | None = None
         self._session: LiveSession | None = None
         self._retry_s = RETRY_FIRST_S
         self._retry_at = 0.0
+        self._lost_at = time.monotonic()
         self._said = ""
         self.bypass = False
         """Whether the input passes through as it is."""
@@ -63,7 +67,7 @@ class LiveLoop:
     @property
     def description(self) -> str:
         """What runs, for people."""
-        return self._isolator.description
+        return self._isolators[0].description
 
     def tick(self) -> None:
         """Look after the session; call this every 0.1 s or so."""
@@ -73,6 +77,7 @@ class LiveLoop:
                 return
             self._log(f"sound has stopped: {trouble}; looking for the devices")
             self._counters.restarts += 1
+            self._lost_at = time.monotonic()
             self._close(fade=False)
         elif time.monotonic() >= self._retry_at:
             self._try_to_open()
@@ -80,7 +85,8 @@ class LiveLoop:
     def apply(self, config: Config) -> str:
         """Use other settings from now on; return what that took: "at once" or "restarted".
 
-        Raises EdgesepError, and goes on with the old settings, when they do not work.
+        Raises EdgesepError, and goes on with the old settings and devices, when they do not work;
+        while a device is waited for, one that is missing does not count.
         """
         old = self._config
         settings = config.settings
@@ -89,15 +95,26 @@ class LiveLoop:
         )  # fmt: skip
         same_live = config.live == replace(old.live, limiter_dbfs=config.live.limiter_dbfs)
         if config.model == old.model and same_engine and same_live:
-            self._isolator.set_settings(settings)
+            for isolator in self._isolators:
+                isolator.set_settings(settings)
             if self._session is not None:
                 self._session.path.limiter.set_ceiling(config.live.limiter_dbfs)
             self._config = config
             return "at once"
-        isolator = _open_isolator(config)
+        before = self._isolators, old
+        isolators = _open_isolators(config, self._log)
+        was_running = self._session is not None
         self._close(fade=True)
-        self._isolator, self._config = isolator, config
+        self._isolators, self._config = isolators, config
         self._retry_at = 0.0
+        if was_running:
+            try:
+                self._open()
+            except DeviceError:
+                self._close(fade=False)
+                self._isolators, self._config = before
+                self._try_to_open()
+                raise
         return "restarted"
 
     def set_bypass(self, bypass: bool) -> None:
@@ -130,14 +147,16 @@ class LiveLoop:
                 self._log(f"waiting: {error}")
             self._said = str(error)
             self._close(fade=False)
-            self._retry_at = time.monotonic() + self._retry_s
-            self._retry_s = min(2 * self._retry_s, RETRY_MOST_S)
+            now = time.monotonic()
+            self._retry_at = now + self._retry_s
+            most_s = RETRY_SOON_S if now - self._lost_at < SOON_S else RETRY_MOST_S
+            self._retry_s = min(2 * self._retry_s, most_s)
 
     def _open(self) -> None:
         """Open PortAudio anew, since only a new session sees what has been plugged in."""
         self._portaudio = PortAudio()
         session = LiveSession(
-            self._portaudio, self._isolator, self._config.live, self._counters, self._log
+            self._portaudio, self._isolators, self._config.live, self._counters, self._log
         )
         session.recorder = self._recorder.push if self._recorder is not None else None
         if self._recorder is not None:
@@ -173,5 +192,16 @@ class LiveLoop:
             self._session.set_muted(self.muted)
 
 
-def _open_isolator(config: Config) -> Isolator:
-    return Isolator(config.model, config.settings, channels_inside(config.live.channel))
+def _open_isolators(config: Config, log: Callable[[str], None]) -> list[Isolator]:
+    """Open the model and, for an overload, smaller ones; one that "auto" finds may fail."""
+    live, settings = config.live, config.settings
+    channels = channels_inside(live.channel)
+    isolators = [Isolator(config.model, settings, channels)]
+    for name in smaller_models(config.model, live.step_down, settings.latency_ms):
+        try:
+            isolators.append(Isolator(name, settings, channels))
+        except EdgesepError as error:
+            if live.step_down != AUTO:
+                raise
+            log(f"warning: no step down to {name}: {error}")
+    return isolators

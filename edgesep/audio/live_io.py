@@ -28,11 +28,14 @@ class Inlet:
         """Frames that found the ring full."""
         self.overflows = 0
         """Times that PortAudio has reported a loss."""
+        self.arrived_at_s = 0.0
+        """When the last block came, by time.perf_counter."""
 
     def callback(self, raw: Any, frames: int, _: Any, status: int) -> tuple[bytes | None, int]:
         """Take a block from PortAudio."""
         block = np.frombuffer(raw, np.int16).reshape(frames, -1)
         self.lost_frames += self.ring.write(block)
+        self.arrived_at_s = time.perf_counter()
         self.overflows += status != 0
         self.blocks += 1
         return None, CONTINUE

@@ -6,6 +6,7 @@ No threads and no devices here: `LivePath.push` is called with one block after t
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,61 +24,92 @@ __all__ = ["DryWet", "LivePath", "channels_inside"]
 Int16 = NDArray[np.int16]
 
 UNITY_Q15 = 1 << 15
+COLD = -1  # an isolator that has missed sound
 
 
 class DryWet:
-    """The isolator with a way round it: the input, as late as the isolated sound.
+    """Isolators, the one in use and smaller ones, with a way round them: the input, just as late.
 
     It changes sides by a crossfade over one hop, so a change makes no click.
+    isolators: of the same hop, delay and channels, the largest first.
     """
 
-    def __init__(self, isolator: Isolator) -> None:
-        isolator.reset()
-        self._isolator = isolator
-        self._process = isolator.process
-        hop, channels = isolator.hop_samples, isolator.channels
+    def __init__(self, *isolators: Isolator) -> None:
+        first = isolators[0]
+        hop, channels = first.hop_samples, first.channels
+        self._isolators = isolators
         self._shape = (channels, hop)
-        self._dry = np.zeros((channels, hop + isolator.delay_samples), np.int16)
+        self._dry = np.zeros((channels, hop + first.delay_samples), np.int16)
         self._rising_q15 = (np.arange(1, hop + 1) * UNITY_Q15 // hop).astype(np.int64)
         self._warm_hops = -(-WINDOW_SAMPLES // hop)
-        self._seen_hops = self._warm_hops  # a stream that starts in silence needs no warming up
-        self._wet = False
+        for isolator in isolators:
+            isolator.reset()
+        self._seen_hops = [COLD] * len(isolators)
+        self._seen_hops[0] = self._warm_hops  # a stream that starts in silence is warm
+        self._heard: int | None = None  # which isolator the last hop came from; None: dry
+        self.level = 0
+        """Which isolator to use; as many as there are: none."""
         self.bypass = False
         """Let the dry sound out; the isolator goes on, so that it can come back at once."""
         self.cost_s = 0.0
-        """What the isolator took for the last hop that it got."""
+        """What the isolator in use took for the last hop that it got."""
 
     @property
     def wet(self) -> bool:
-        """Whether the last hop came from the isolator."""
-        return self._wet
+        """Whether the last hop came from an isolator."""
+        return self._heard is not None
 
-    def process(self, hop: NDArray[np.int16], *, rest: bool = False) -> NDArray[np.int16]:
+    def process(self, hop: Int16, *, rest: bool = False) -> Int16:
         """Take one hop, int16 (channels, H), and return one, `delay_samples` later.
 
-        rest: spare the isolator. It starts anew afterwards, and is heard once its window is full.
+        rest: spare the isolators. One that comes back, or is new, starts anew, and is heard once
+        its window is full; a larger one lets the smaller one go on until then.
         """
         size = self._shape[1]
         self._dry[:, :-size] = self._dry[:, size:]
         self._dry[:, -size:] = hop
         dry = self._dry[:, :size]
-        if rest and not self._wet:
-            self._seen_hops = -1
+        rest = rest or self.level >= len(self._isolators)
+        if rest and self._heard is None:
+            self._cool_down()
             return dry.copy()
-        if self._seen_hops < 0:
-            self._isolator.reset()
-        self._seen_hops += 1
-        frames = hop[0] if self._shape[0] == 1 else hop
-        started = time.perf_counter()
-        wet = self._isolator.process(np.ascontiguousarray(frames)).reshape(self._shape)
-        self.cost_s = time.perf_counter() - started
-        want_wet = not (rest or self.bypass) and self._seen_hops > self._warm_hops
-        before, self._wet = self._wet, want_wet
-        if before == want_wet:
-            return wet if want_wet else dry.copy()
-        old, new = (dry, wet) if want_wet else (wet, dry)
+        before, after, wet = self._heard, None, dry
+        if not rest:
+            wet = self._isolate(self.level, hop)
+            if self._seen_hops[self.level] > self._warm_hops:
+                after = self.level
+            elif before is not None and before > self.level:
+                after = before
+        if self.bypass:
+            after = None
+        old = dry if before is None else wet
+        if before is not None and (rest or before != self.level):
+            old = self._isolate(before, hop)
+        self._cool_down(after, None if rest else self.level)
+        self._heard = after
+        new = dry if after is None else (old if after == before else wet)
+        if before == after:
+            return new.copy()
         step = (new.astype(np.int64) - old) * self._rising_q15
         return (old + (step >> 15)).astype(np.int16)
+
+    def _isolate(self, which: int, hop: Int16) -> Int16:
+        isolator = self._isolators[which]
+        if self._seen_hops[which] == COLD:
+            isolator.reset()
+            self._seen_hops[which] = 0
+        self._seen_hops[which] += 1
+        started = time.perf_counter()
+        wet = isolator.process(hop[0] if self._shape[0] == 1 else hop).reshape(self._shape)
+        if which == self.level:
+            self.cost_s = time.perf_counter() - started
+        return wet
+
+    def _cool_down(self, *but: int | None) -> None:
+        """Note which isolators miss sound from now on: all but these."""
+        for which in range(len(self._isolators)):
+            if which not in but:
+                self._seen_hops[which] = COLD
 
 
 def channels_inside(channel: str) -> int:
@@ -90,7 +122,7 @@ class LivePath:
 
     isolator: opened with `channels_inside(settings.channel)` channels.
     in_rate_hz, out_rate_hz: of the devices; out_channels: of the loudspeaker.
-    backend: of both ends, see `native.resolve`.
+    backend: of both ends, see `native.resolve`. smaller: see `DryWet`.
     It starts closed; set `fader.open`.
     """
 
@@ -103,6 +135,7 @@ class LivePath:
         out_channels: int,
         in_channels: int | None = None,
         backend: str = "auto",
+        smaller: Sequence[Isolator] = (),
     ) -> None:
         self._hop_samples = isolator.hop_samples
         self._algorithm_s = isolator.latency_samples / RATE_HZ
@@ -114,7 +147,7 @@ class LivePath:
             ((in_rate_hz, in_channels or isolator.channels), (out_rate_hz, out_channels)),
             fade_frames, settings.limiter_dbfs, backend,
         )  # fmt: skip
-        self.dry_wet = DryWet(isolator)
+        self.dry_wet = DryWet(isolator, *smaller)
         self.fader, self.limiter = self._out.fader, self._out.limiter
         self.level_in, self.level_out = self._in.meter, self._out.meter
         self.hops = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "Ends", "LiveSession", "open_devices"]
 
-POLLS_PER_HOP = 4
+POLLS_PER_HOP = 8  # where the input is late
+LATE_S = 0.0003  # after the moment when a block is due: most have come by then
+MOST_HOPS_ASLEEP = 4  # whatever the clocks say
 EXCESS_S = 0.08  # more waiting sound than this beyond the aim is skipped, not played late
 STEADY_S, STEADY_SHARE = 0.4, 0.25  # both devices keep time for so long, within so much
 STALL_S = 1.5
@@ -44,6 +46,8 @@ class Counters:
     """Hops that went through."""
     passed_hops: int = 0
     """Hops passed through dry because the isolator would have been late."""
+    smaller_hops: int = 0
+    """Hops that a smaller model isolated because there was too little time."""
     dropped_hops: int = 0
     """Hops thrown away to get rid of a backlog."""
     starvations: int = 0
@@ -100,7 +104,7 @@ class LiveSession:
     """Runs from its making to `stop`.
 
     portaudio: a session of PortAudio that outlives this one.
-    isolator: is reset; opened with `channels_inside(settings.channel)` channels.
+    isolators: see `DryWet`; they are reset; opened with `channels_inside(settings.channel)`.
     log: takes a line for people, from any thread.
     Raises DeviceError when a device is missing or cannot be opened.
     """
@@ -108,11 +112,12 @@ class LiveSession:
     def __init__(
         self,
         portaudio: PortAudio,
-        isolator: Isolator,
+        isolators: Sequence[Isolator],
         settings: LiveSettings,
         counters: Counters,
         log: Log,
     ) -> None:
+        isolator = isolators[0]
         ends = open_devices(portaudio.devices(), settings)
         self.ends = ends
         self._counters, self._before = counters, Counters(**asdict(counters))
@@ -123,10 +128,13 @@ class LiveSession:
         self._outlet = Outlet(ends.out_rate_hz, ends.out_channels, self._block_s)
         self._path = LivePath(
             isolator, settings, ends.in_rate_hz, ends.out_rate_hz, ends.out_channels,
-            ends.in_channels,
+            ends.in_channels, smaller=isolators[1:],
         )  # fmt: skip
         self._drift = DriftControl(max(0.001, settings.headroom_ms / 1000 - self._path.lookahead_s))
-        self._guard = OverloadGuard(self._hop_s)
+        self._guard = OverloadGuard(self._hop_s, len(isolators))
+        self._names = [isolator.card.name for isolator in isolators]
+        self._said_level = 0
+        self._smaller_hops = 0
         self.recorder: Callable[[np.ndarray, np.ndarray], None] | None = None
         """Takes the input and output of every step, int16 (n, channels), on the worker's thread."""
         self._muted = False
@@ -141,6 +149,7 @@ class LiveSession:
         self._busy_s = 0.0
         self._load_mark = (time.perf_counter(), 0.0)
         self._device_block_s = settings.block_ms / 1000
+        self._block_frames = max(1, round(self._device_block_s * ends.in_rate_hz))
         self._pace = (time.perf_counter(), 0, 0)
         self._progress = (time.perf_counter(), 0, 0)
         self._failure: BaseException | None = None
@@ -255,14 +264,26 @@ class LiveSession:
     def _loop(self) -> None:
         ring = self._inlet.ring
         block = np.zeros((self._path.hop_frames, ring.channels), np.int16)
-        nap_s = self._hop_s / POLLS_PER_HOP
         while not self._closed:
-            if ring.available < len(block):
-                time.sleep(nap_s)
+            missing = len(block) - ring.available
+            if missing > 0:
+                time.sleep(self._nap_s(missing))
                 continue
             self._skip_backlog(len(block))
             ring.read_into(block)
             self._step(block)
+
+    def _nap_s(self, missing_frames: int) -> float:
+        """Return how long the frames that miss will take to come: most naps then end with them.
+
+        Every wake-up costs as much as isolating a hop, on some machines.
+        """
+        blocks = -(-missing_frames // self._block_frames)
+        due_s = self._inlet.arrived_at_s + blocks * self._device_block_s + LATE_S
+        nap_s = due_s - time.perf_counter()
+        if nap_s < LATE_S:
+            return self._hop_s / POLLS_PER_HOP
+        return min(nap_s, MOST_HOPS_ASLEEP * self._hop_s)
 
     def _step(self, block: np.ndarray) -> None:
         started = time.perf_counter()
@@ -292,14 +313,21 @@ class LiveSession:
         """Tell whether the isolator rests for this hop; say once when that becomes the rule."""
         waiting = self._inlet.ring.available / frames + 1
         left_s = self._outlet.ring.available / self.ends.out_rate_hz
-        was_down = self._guard.down
-        rest = self._guard.must_rest(waiting, left_s, now_s)
-        if self._guard.down != was_down:
+        guard = self._guard
+        rest = guard.must_rest(waiting, left_s, now_s)
+        self._path.dry_wet.level = guard.level
+        self._smaller_hops += guard.level > 0 and not rest
+        if guard.level > self._said_level:
+            self._said_level = guard.level
+            names = self._names
             self._log(
-                "caught up: isolating again"
-                if was_down
+                f"overload: {names[guard.level]} goes on until there is time for {names[0]} again"
+                if guard.level < len(names)
                 else "overload: the sound passes through as it is until there is time again"
             )
+        elif self._said_level and not guard.down:
+            self._said_level = 0
+            self._log(f"caught up: {self._names[0]} isolates again")
         return rest
 
     def _steady(self, now_s: float) -> bool:
@@ -377,6 +405,7 @@ class LiveSession:
         inlet, outlet = self._inlet, self._outlet
         counters.hops = before.hops + self._path.hops
         counters.passed_hops = before.passed_hops + self._guard.missed_hops
+        counters.smaller_hops = before.smaller_hops + self._smaller_hops
         counters.dropped_hops = before.dropped_hops + self._dropped_hops
         counters.starvations = before.starvations + outlet.starvations
         counters.overflows = before.overflows + inlet.overflows + (inlet.lost_frames > 0)
