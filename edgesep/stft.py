@@ -44,8 +44,10 @@ class Spectrum(NamedTuple):
 def _twiddles(stage: int) -> tuple[Int64, Int64]:
     """Return cos and sin of stage's twiddles, shaped (L, 4, 1): Q30."""
     size = 4**stage
-    index = np.arange(size)[:, None] * np.arange(4)[None, :] * (64 // size)
-    return tables.FFT_COS_Q30[index][..., None], tables.FFT_SIN_Q30[index][..., None]
+    first_turns_nothing = np.array([[1 << 30], [0]]).repeat(64, axis=1)
+    turns = np.vstack((first_turns_nothing, tables.FFT_TURNS_Q30.reshape(6, 64)))
+    cos, sin = turns[0::2, :: 64 // size], turns[1::2, :: 64 // size]
+    return cos.T[..., None], sin.T[..., None]
 
 
 _TWIDDLES = [_twiddles(stage) for stage in range(FFT_STAGES)]

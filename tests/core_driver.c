@@ -207,7 +207,7 @@ static void check_window(void) {
         edgesep_window_frame(&frame, window, 384, samples);
         for (int n = 0; n < 384; n++) {
             const int pair = (EDGESEP_WINDOW - 384 + n) / 2;
-            const int32_t sample = n % 2 == 0 ? frame.re[pair] : frame.im[pair];
+            const int32_t sample = n % 2 == 0 ? frame.im[pair] : frame.re[pair];
             const int64_t wanted = contract_sample(sample, window[n], frame.exponent);
             expect("window", samples[n], (int)wanted);
         }

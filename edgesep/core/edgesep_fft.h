@@ -1,6 +1,8 @@
 /* 256-point complex transform and the real transform of 512 samples built on it.
  *
  * Block floating point: part c of a block stands for c * 2^exponent. The caller owns all memory.
+ * A step that needs to know how far its input may be shifted is handed the input's extent (see
+ * fx_extent), which the step before it found on its way.
  */
 #ifndef EDGESEP_FFT_H
 #define EDGESEP_FFT_H
@@ -15,16 +17,18 @@ typedef struct edgesep_block {
     int32_t exponent;
 } edgesep_block;
 
-/* Transform z in place, forward; magnitudes of the parts up to 2^30.5 in and out. */
-void edgesep_fft256(edgesep_block *z, edgesep_block *scratch);
+/* The extent of a block: its bit length is one above that of the largest part; 0 for all zero. */
+uint32_t edgesep_extent(const edgesep_block *block);
 
-/* Transform z in place, backward, including the division by 256. */
-void edgesep_ifft256(edgesep_block *z, edgesep_block *scratch);
+/* Transform z in place, forward; magnitudes of the parts up to 2^30.5 in and out.
+ * Returns the extent of the result. With real and imaginary parts exchanged in z, which exchanges
+ * them in the result, it is the transform backward, but for the division by 256. */
+uint32_t edgesep_fft256(edgesep_block *z, edgesep_block *scratch, uint32_t extent);
 
 /* Turn the transform of even + i odd samples into the spectrum of the real samples, in place. */
-void edgesep_split(edgesep_block *z);
+void edgesep_split(edgesep_block *z, uint32_t extent);
 
-/* Undo edgesep_split. */
-void edgesep_unsplit(edgesep_block *x);
+/* Undo edgesep_split, but leave real and imaginary parts exchanged. Returns the extent. */
+uint32_t edgesep_unsplit(edgesep_block *x, uint32_t extent);
 
 #endif

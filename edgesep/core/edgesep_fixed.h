@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "edgesep_target.h"
+
 typedef char edgesep_assumes_arithmetic_shift[(-1 >> 1) == -1 ? 1 : -1];
 
 /* Shift left; the caller knows that the result fits. */
@@ -16,27 +18,48 @@ static inline int32_t fx_shl(int32_t x, int shift) {
     return (int32_t)((uint32_t)x << shift);
 }
 
+#if defined(EDGESEP_DSP) /* instructions that GCC 12 does not find */
+
+/* Rounded high half of the product: a b / 2^32. */
+static inline int32_t fx_mulhr(int32_t a, int32_t b) {
+    int32_t high;
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+    return high;
+}
+
+/* sum + fx_mulhr(a, b) */
+static inline int32_t fx_mulhr_add(int32_t sum, int32_t a, int32_t b) {
+    int32_t result;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+/* (x + 2^(shift-1)) >> shift for shift 1 .. 31: the last bit shifted out is the carry. */
+static inline int32_t fx_rshr(int32_t x, int shift) {
+    int32_t result;
+    __asm__("asrs %0, %1, %2\n\tadc %0, %0, #0" : "=r"(result) : "r"(x), "rM"(shift) : "cc");
+    return result;
+}
+
+#else
+
 /* Rounded high half of the product: a b / 2^32. SMMULR on Cortex-M, VRMULH in Helium.
  * The unsigned shift gives the same 32 bits as an arithmetic one and vectorises on AVX2. */
 static inline int32_t fx_mulhr(int32_t a, int32_t b) {
-#if defined(__GNUC__) && defined(__arm__) && defined(__ARM_FEATURE_DSP)
-    int32_t high; /* GCC 12 does not find the instruction */
-    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
-    return high;
-#else
     const int64_t product = (int64_t)a * b + INT64_C(0x80000000);
     return (int32_t)(uint32_t)((uint64_t)product >> 32);
-#endif
-}
-
-/* Half of x, rounded. */
-static inline int32_t fx_half(int32_t x) {
-    return (x >> 1) + (x & 1);
 }
 
 /* (x + 2^(shift-1)) >> shift for shift 1 .. 31, without the carry into bit 32. */
 static inline int32_t fx_rshr(int32_t x, int shift) {
     return (x >> shift) + ((x >> (shift - 1)) & 1);
+}
+
+#endif
+
+/* Half of x, rounded. */
+static inline int32_t fx_half(int32_t x) {
+    return (x >> 1) + (x & 1);
 }
 
 static inline int32_t fx_clamp(int32_t x, int32_t low, int32_t high) {
@@ -52,9 +75,10 @@ static inline int8_t fx_sat8(int32_t x) {
     return (int8_t)fx_clamp(x, -128, 127);
 }
 
-/* x for x >= 0, else -x - 1: as many bits as the number needs besides its sign. */
-static inline int32_t fx_magnitude_bits(int32_t x) {
-    return x < 0 ? ~x : x;
+/* Where the widest bit of x stands: a bit length one above that of |x| (or of -x - 1 for a negative
+ * x), and 0 for 0 alone. The OR of many extents tells the same of the widest of many numbers. */
+static inline uint32_t fx_extent(int32_t x) {
+    return (uint32_t)x ^ ((uint32_t)x << 1);
 }
 
 /* x * multiplier / 2^31 / 2^shift as gemmlowp rounds it: once to nearest with ties upwards for the

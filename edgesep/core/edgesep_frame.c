@@ -14,62 +14,70 @@
 /* The largest exponent, either way, that edgesep_inverse takes. */
 #define EXPONENT_LIMIT 4096
 
-/* Fill z with the windowed frame, even samples real and odd ones imaginary; 0 if it is silent. */
+/* The extent of a frame: 0 only if it is silent. */
 EDGESEP_HOT
-static int window_in(const int16_t *restrict frame, int32_t *restrict re, int32_t *restrict im,
-                     int32_t *exponent) {
-    int32_t bits = 0;
-    int32_t any = 0;
+static uint32_t frame_extent(const int16_t *frame) {
+    uint32_t extent = 0;
     for (int n = 0; n < EDGESEP_WINDOW; n++) {
-        bits |= fx_magnitude_bits(frame[n]);
-        any |= frame[n];
+        extent |= fx_extent(frame[n]);
     }
-    if (any == 0) {
-        return 0;
-    }
-    const int shift = 31 - fx_bit_length32((uint32_t)bits);
+    return extent;
+}
+
+/* Fill re, im with the windowed frame << shift, even samples real and odd ones imaginary. Returns
+ * their extent. */
+EDGESEP_HOT
+static uint32_t window_in(const int16_t *restrict frame, int shift, int32_t *restrict re,
+                          int32_t *restrict im) {
     const int32_t *window = edgesep_analysis_window_q31;
+    uint32_t extent = 0;
     for (int n = 0; n < EDGESEP_BINS; n++) {
-        re[n] = fx_mulhr(fx_shl(frame[2 * n], shift), window[2 * n]);
-        im[n] = fx_mulhr(fx_shl(frame[2 * n + 1], shift), window[2 * n + 1]);
+        const int32_t even = fx_mulhr(fx_shl(frame[2 * n], shift), window[2 * n]);
+        const int32_t odd = fx_mulhr(fx_shl(frame[2 * n + 1], shift), window[2 * n + 1]);
+        re[n] = even;
+        im[n] = odd;
+        extent |= fx_extent(even) | fx_extent(odd);
     }
-    *exponent = 1 - shift;
-    return 1;
+    return extent;
 }
 
 int edgesep_analyse_frame(const int16_t *frame, edgesep_block *spectrum, edgesep_block *scratch) {
-    if (!window_in(frame, spectrum->re, spectrum->im, &spectrum->exponent)) {
+    uint32_t extent = frame_extent(frame);
+    if (extent == 0) {
         memset(spectrum, 0, sizeof *spectrum);
         return 0;
     }
-    edgesep_fft256(spectrum, scratch);
-    edgesep_split(spectrum);
+    const int shift = 32 - fx_bit_length32(extent);
+    spectrum->exponent = 1 - shift;
+    extent = window_in(frame, shift, spectrum->re, spectrum->im);
+    extent = edgesep_fft256(spectrum, scratch, extent);
+    edgesep_split(spectrum, extent);
     return 1;
 }
 
-void edgesep_synthesise_frame(edgesep_block *spectrum, edgesep_block *scratch) {
-    edgesep_unsplit(spectrum);
-    edgesep_ifft256(spectrum, scratch);
+void edgesep_synthesise_frame(edgesep_block *spectrum, edgesep_block *scratch, uint32_t extent) {
+    extent = edgesep_unsplit(spectrum, extent);
+    edgesep_fft256(spectrum, scratch, extent);
+    spectrum->exponent -= 8; /* the division by 256 */
 }
 
+/* High halves of products are at most 2^30: a shift to the right leaves nothing to clamp. */
 EDGESEP_HOT
-static void window_out(const int32_t *restrict re, const int32_t *restrict im,
+static void window_out(const int32_t *restrict even, const int32_t *restrict odd,
                        const int32_t *restrict window, int pairs, int shift,
                        int32_t *restrict samples) {
     for (int n = 0; n < pairs; n++) {
-        const int32_t even = fx_rshr(fx_mulhr(re[n], window[2 * n]), shift);
-        const int32_t odd = fx_rshr(fx_mulhr(im[n], window[2 * n + 1]), shift);
-        samples[2 * n] = fx_clamp(even, -SAMPLE_LIMIT, SAMPLE_LIMIT);
-        samples[2 * n + 1] = fx_clamp(odd, -SAMPLE_LIMIT, SAMPLE_LIMIT);
+        samples[2 * n] = fx_rshr(fx_mulhr(even[n], window[2 * n]), shift);
+        samples[2 * n + 1] = fx_rshr(fx_mulhr(odd[n], window[2 * n + 1]), shift);
     }
 }
 
 /* A frame whose exponent calls for a left shift: rare, for its samples are all but zero. */
-static void window_out_left(const int32_t *re, const int32_t *im, const int32_t *window, int pairs,
-                            int shift, int32_t *samples) {
+static void window_out_left(const int32_t *even, const int32_t *odd, const int32_t *window,
+                            int pairs, int shift, int32_t *samples) {
     const int64_t factor = INT64_C(1) << (shift < 31 ? shift : 31);
     for (int n = 0; n < 2 * pairs; n++) {
-        const int32_t sample = n % 2 == 0 ? re[n / 2] : im[n / 2];
+        const int32_t sample = n % 2 == 0 ? even[n / 2] : odd[n / 2];
         const int64_t shifted = fx_mulhr(sample, window[n]) * factor;
         samples[n] = (int32_t)(shifted > SAMPLE_LIMIT    ? SAMPLE_LIMIT
                                : shifted < -SAMPLE_LIMIT ? -SAMPLE_LIMIT
@@ -80,15 +88,15 @@ static void window_out_left(const int32_t *re, const int32_t *im, const int32_t 
 void edgesep_window_frame(const edgesep_block *frame, const int32_t *window, int count,
                           int32_t *samples) {
     const int pairs = count / 2;
-    const int32_t *re = frame->re + EDGESEP_BINS - pairs;
-    const int32_t *im = frame->im + EDGESEP_BINS - pairs;
+    const int32_t *even = frame->im + EDGESEP_BINS - pairs;
+    const int32_t *odd = frame->re + EDGESEP_BINS - pairs;
     const int shift = -(frame->exponent + 2 + EDGESEP_FRACTION_BITS); /* window is Q30: 2 */
     if (shift > 31) {                                                 /* rounds an int32 to 0 */
         memset(samples, 0, (size_t)count * sizeof *samples);
     } else if (shift > 0) {
-        window_out(re, im, window, pairs, shift, samples);
+        window_out(even, odd, window, pairs, shift, samples);
     } else {
-        window_out_left(re, im, window, pairs, -shift, samples);
+        window_out_left(even, odd, window, pairs, -shift, samples);
     }
 }
 
@@ -120,10 +128,10 @@ int edgesep_inverse(const int32_t *re, const int32_t *im, const int32_t *exponen
         memcpy(block.re, re + (size_t)i * EDGESEP_BINS, sizeof block.re);
         memcpy(block.im, im + (size_t)i * EDGESEP_BINS, sizeof block.im);
         block.exponent = exponent[i];
-        edgesep_synthesise_frame(&block, &scratch);
+        edgesep_synthesise_frame(&block, &scratch, edgesep_extent(&block));
         for (int n = 0; n < EDGESEP_BINS; n++) {
-            samples[(size_t)i * EDGESEP_WINDOW + 2 * (size_t)n] = block.re[n];
-            samples[(size_t)i * EDGESEP_WINDOW + 2 * (size_t)n + 1] = block.im[n];
+            samples[(size_t)i * EDGESEP_WINDOW + 2 * (size_t)n] = block.im[n];
+            samples[(size_t)i * EDGESEP_WINDOW + 2 * (size_t)n + 1] = block.re[n];
         }
         out_exponent[i] = block.exponent;
     }

@@ -15,8 +15,8 @@
 /* Window and transform a frame. Returns 0 for an all-zero frame (spectrum zero, exponent 0). */
 int edgesep_analyse_frame(const int16_t *frame, edgesep_block *spectrum, edgesep_block *scratch);
 
-/* Transform a spectrum back, in place: time sample 2n is re[n], 2n + 1 is im[n]. */
-void edgesep_synthesise_frame(edgesep_block *spectrum, edgesep_block *scratch);
+/* Transform a spectrum of this extent back, in place: time sample 2n is im[n], 2n + 1 is re[n]. */
+void edgesep_synthesise_frame(edgesep_block *spectrum, edgesep_block *scratch, uint32_t extent);
 
 /* Apply the synthesis window (Q30) to the last `count` samples of a frame that
  * edgesep_synthesise_frame made; `count` is even. Writes samples with ten fraction bits. */

@@ -36,7 +36,7 @@ struct edgesep_frontend {
         } analysis;
         struct {
             edgesep_block masked;
-            int32_t bin_gains[EDGESEP_BINS]; /* Q15 */
+            int32_t bin_gains[EDGESEP_BINS]; /* Q30 */
             int32_t samples[MAX_SYNTHESIS];  /* hop + fade used, ten fraction bits */
         } synthesis;
     } passing;
@@ -228,7 +228,7 @@ static int spread_gains(const edgesep_frontend *f, const int8_t *mask, const uin
             return EDGESEP_BAD_GAIN;
         }
         for (int k = f->edges[b]; k < f->edges[b + 1]; k++) {
-            bin_gains[k] = gain;
+            bin_gains[k] = fx_shl(gain, 15);
         }
     }
     return EDGESEP_OK;
@@ -266,8 +266,8 @@ int edgesep_synthesise(edgesep_frontend *frontend, const int8_t *mask, const uin
     }
     for (int32_t i = 0; i < f->channels; i++) {
         channel *c = &f->channel[i];
-        edgesep_apply_gains(&c->spectrum, bin_gains, masked);
-        edgesep_synthesise_frame(masked, &f->scratch);
+        const uint32_t extent = edgesep_apply_gains(&c->spectrum, bin_gains, masked);
+        edgesep_synthesise_frame(masked, &f->scratch, extent);
         edgesep_window_frame(masked, f->window, f->hop + f->fade, samples);
         overlap_add(samples, c->tail, f->hop, f->fade, hop + i * f->hop);
     }

@@ -14,8 +14,9 @@
  * background: not 0 for one minus the mask, without a floor. */
 int edgesep_gain_table(int32_t floor_q15, int32_t wet_q15, int background, uint16_t gains_q15[256]);
 
-/* Multiply a spectrum by a gain per bin, Q15 0 .. 32768; the Nyquist bin takes the last one. */
-void edgesep_apply_gains(const edgesep_block *spectrum, const int32_t bin_gains_q15[EDGESEP_BINS],
-                         edgesep_block *masked);
+/* Multiply a spectrum by a gain per bin, Q30 0 .. 2^30; the Nyquist bin takes the last one.
+ * Returns the extent of the result. */
+uint32_t edgesep_apply_gains(const edgesep_block *spectrum,
+                             const int32_t bin_gains_q30[EDGESEP_BINS], edgesep_block *masked);
 
 #endif

@@ -7,11 +7,8 @@
 /* n < 448: sin(pi (n + 1/2) / 896); else cos(pi (n - 448 + 1/2) / 128). Q31. */
 extern const int32_t edgesep_analysis_window_q31[512];
 
-/* cos(2 pi k / 256). Q30: the high half of a product divides by four as well. */
-extern const int32_t edgesep_fft_cos_q30[192];
-
-/* sin(2 pi k / 256). Q30. */
-extern const int32_t edgesep_fft_sin_q30[192];
+/* cos, sin(2 pi i k / 256) for k < 64: six columns, two for each i = 1, 2, 3. Q30. */
+extern const int32_t edgesep_fft_turns_q30[384];
 
 /* cos(2 pi k / 512). Q31, saturated: the high half of a product is half of it. */
 extern const int32_t edgesep_split_cos_q31[128];

@@ -108,6 +108,11 @@ def log2(i: int) -> Decimal:
     return (1 + Decimal(i) / 64).ln() / Decimal(2).ln() if i not in (0, 64) else Decimal(i // 64)
 
 
+def column(turn: Callable[[Fraction], Decimal], i: int) -> list[int]:
+    """Return cos or sin(2 pi i k / 256) for k < 64, Q30: a product's high half is a quarter."""
+    return quantise(64, 30, lambda k: turn(Fraction(2 * i * k, 256)))
+
+
 def make_tables() -> list[Table]:
     """Return all tables of the frame contract."""
     getcontext().prec = DIGITS
@@ -118,14 +123,9 @@ def make_tables() -> list[Table]:
             quantise(WINDOW, 31, analysis_window),
         ),
         Table(
-            "fft_cos_q30",
-            "cos(2 pi k / 256). Q30: the high half of a product divides by four as well.",
-            quantise(192, 30, lambda k: cos_pi(Fraction(2 * k, 256))),
-        ),
-        Table(
-            "fft_sin_q30",
-            "sin(2 pi k / 256). Q30.",
-            quantise(192, 30, lambda k: sin_pi(Fraction(2 * k, 256))),
+            "fft_turns_q30",
+            "cos, sin(2 pi i k / 256) for k < 64: six columns, two for each i = 1, 2, 3. Q30.",
+            [value for i in (1, 2, 3) for turn in (cos_pi, sin_pi) for value in column(turn, i)],
         ),
         Table(
             "split_cos_q31",
