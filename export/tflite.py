@@ -53,13 +53,10 @@ class _Writer:
         self._buffers = [schema.BufferT()]  # buffer 0: empty, of all activations
         self._tensors: list[Any] = []
         self._index: dict[str, int] = {}
-        self._zeros: dict[int, int] = {}
         self._kinds = list(dict.fromkeys(op.kind for op in graph.ops))
 
     def write(self) -> bytes:
-        import flatbuffers
-
-        builder = flatbuffers.Builder(1 << 16)
+        builder = _sharing_builder()
         builder.Finish(self._model().Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
@@ -89,7 +86,7 @@ class _Writer:
         return len(self._buffers) - 1
 
     def _add_tensor(self, tensor: QTensor) -> None:
-        quantization = _shared_zeros(self._schema, self._zeros)
+        quantization = self._schema.QuantizationParametersT()
         quantization.scale = tensor.scales
         quantization.zeroPoint = np.full(tensor.scales.size, tensor.zero_point, np.int64)
         quantization.quantizedDimension = tensor.quantized_dimension
@@ -168,28 +165,26 @@ class _Writer:
         return entry
 
 
-def _shared_zeros(schema: Any, offsets: dict[int, int]) -> Any:
-    """Return a QuantizationParametersT whose per-channel zero points stand in the file once.
+def _sharing_builder() -> Any:
+    """Return a flatbuffers builder that writes equal vectors once.
 
-    They are all zero, int64, and would be a sixth of a small model's bytes. `offsets` maps a number
-    of channels to where its zeros already lie.
+    Shapes repeat, and all per-channel zero points are zeros of int64, which alone would be a sixth
+    of a small model's bytes. A flatbuffer's reader cannot tell: tables refer to vectors by offset.
     """
+    import flatbuffers
 
-    class SharedZeros(schema.QuantizationParametersT):
-        def Pack(self, builder: Any) -> int:
-            zeros, count = self.zeroPoint, len(self.zeroPoint)
-            if count == 1 or zeros.any():
-                return int(super().Pack(builder))
-            if count not in offsets:
-                offsets[count] = int(builder.CreateNumpyVector(zeros))
-            scale = builder.CreateNumpyVector(self.scale)
-            schema.QuantizationParametersStart(builder)
-            schema.QuantizationParametersAddScale(builder, scale)
-            schema.QuantizationParametersAddZeroPoint(builder, offsets[count])
-            schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
-            return int(schema.QuantizationParametersEnd(builder))
+    class SharingBuilder(flatbuffers.Builder):
+        def __init__(self) -> None:
+            super().__init__(1 << 16)
+            self._seen: dict[tuple[str, bytes], int] = {}
 
-    return SharedZeros()
+        def CreateNumpyVector(self, x: np.ndarray) -> int:
+            key = x.dtype.str, x.tobytes()
+            if key not in self._seen:
+                self._seen[key] = int(super().CreateNumpyVector(x))
+            return self._seen[key]
+
+    return SharingBuilder()
 
 
 def _aligned_buffer(schema: Any, data: bytes) -> Any:
