@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from edgesep.cli_bench import add_bench_command
 from edgesep.cli_coral import add_coral_command
 from edgesep.cli_firmware import add_firmware_command
 from edgesep.cli_live import add_live_commands
@@ -105,6 +106,7 @@ def _parser() -> _Parser:
     add_firmware_command(commands)
     add_coral_command(commands)
     add_model_command(commands)
+    add_bench_command(commands)
     return parser
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Check", "ModelFacts", "facts", "graph_macs", "named_models", "verify"]
 
 TRIAL_FRAMES = 16
-CPU_ENGINES = ENGINE_NAMES[:2]
-"""The engines that a model has to run with; others depend on hardware."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def verify(model: str) -> Iterator[Check]:
         yield Check(what, False, str(error))
         return
     yield _check_cost(card, graph)
-    for name in CPU_ENGINES:
+    for name in ENGINE_NAMES:
         yield _check_engine(name, path, card)
 
 
