@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import re
 from importlib import metadata
 from types import ModuleType
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesep.engine.quiet import without_info_lines
-from edgesep.errors import EngineError
+from edgesep.errors import EngineError, unknown_name
 
 __all__ = ["kernels", "load_delegate", "make_interpreter", "runtime_version", "tensor_memory"]
 
+RUNTIME_VARIABLE = "EDGESEP_RUNTIME"
+"""Environment variable that names the runtime to use, where both are installed."""
 _RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
 
@@ -98,7 +101,12 @@ def runtime_version() -> str:
 
 def _import_runtime() -> tuple[str, ModuleType]:
     """Return the first runtime that is installed; one that is but does not import is an error."""
+    chosen = os.environ.get(RUNTIME_VARIABLE)
+    if chosen and chosen not in _RUNTIMES:
+        raise EngineError(f"{RUNTIME_VARIABLE}: {unknown_name('runtime', chosen, _RUNTIMES)}")
     for name, package in _RUNTIMES.items():
+        if chosen and chosen != name:
+            continue
         try:
             _check_numpy(name)
             return name, importlib.import_module(f"{package}.interpreter")
