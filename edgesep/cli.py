@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from edgesep.cli_bench import add_bench_command
 from edgesep.cli_coral import add_coral_command
+from edgesep.cli_doctor import add_doctor_command
 from edgesep.cli_firmware import add_firmware_command
 from edgesep.cli_live import add_live_commands
 from edgesep.cli_models import add_model_command
@@ -107,6 +108,7 @@ def _parser() -> _Parser:
     add_coral_command(commands)
     add_model_command(commands)
     add_bench_command(commands)
+    add_doctor_command(commands)
     return parser
 
 
@@ -166,7 +168,7 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("settings")
     add = group.add_argument
     add("--model", metavar="NAME", help="model name or .tflite path (default: small-16ms)")
-    add("--engine", metavar="NAME", help="fast (LiteRT, XNNPACK), exact or edgetpu (default: fast)")
+    add("--engine", metavar="NAME", help="fast (LiteRT, XNNPACK), exact or edgetpu (default: auto)")
     add("--max-attenuation-db", metavar="DB",
         help="turn background down by no more than this, 0 to 100 dB (default: 40)")  # fmt: skip
     add("--wet", metavar="SHARE",

@@ -45,7 +45,7 @@ class Key:
 _ROWS = (
     Key("model.name", "model", "model", "text", "shipped model or .tflite path", "the network"),
     Key("model.engine", "settings", "engine", "text",
-        "fast, exact, edgetpu", "speed, the same bits, or Coral"),
+        "auto, fast, exact, edgetpu", "speed, the same bits, or Coral"),
     Key("separation.max_attenuation_db", "settings", "max_attenuation_db", "number",
         "0 to 100 dB", "background is never turned down by more"),
     Key("separation.wet", "settings", "wet", "number", "0 to 1", "share of the isolated signal"),

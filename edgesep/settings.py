@@ -30,9 +30,10 @@ class Settings:
     """Share of the processed signal: 0 (the input, delayed) .. 1 (the isolated signal)."""
     output: str = "speech"
     """What comes out: "speech", or "background", which is the input minus the unfloored speech."""
-    engine: str = "fast"
-    """"fast" (LiteRT with XNNPACK), "exact" (reference kernels, the same bits on every board) or
-    "edgetpu" (Coral; "edgetpu:usb", "edgetpu:pci:1" .. choose one)."""
+    engine: str = "auto"
+    """"fast" (LiteRT with XNNPACK), "exact" (reference kernels, the same bits on every board),
+    "edgetpu" (Coral; "edgetpu:usb", "edgetpu:pci:1" .. choose one) or "auto" (fast where a TFLite
+    runtime is installed, else exact)."""
     latency_ms: float | None = None
     """Algorithmic latency: (hop + fade) / 16 per ms, fade 32, 64 or 128. None: as the card says."""
 

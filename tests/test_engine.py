@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import os
 from dataclasses import replace
 from importlib import metadata
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgesep import native
+from edgesep import engine, native
 from edgesep.card import Card, StateSpec, read_card
 from edgesep.engine import ENGINE_NAMES, open_engine
 from edgesep.engine.quiet import without_info_lines
@@ -238,3 +239,23 @@ def test_terminal_stays_quiet_but_keeps_warnings(
     with without_info_lines():
         os.write(2, b"INFO: chatter\nWARNING: keep this\n")
     assert capfd.readouterr().err == "WARNING: keep this\n"
+
+
+def without_runtimes(name: str) -> None:
+    assert name in ("ai_edge_litert", "tflite_runtime")
+
+
+def test_auto_is_fast_where_a_runtime_is(model: Path, card: Card) -> None:
+    assert open_engine("auto", model, card).name == "fast"
+
+
+@pytest.mark.skipif(not native.available(), reason="needs the compiled core")
+def test_auto_without_a_runtime_is_exact_and_says_so_once(
+    model: Path, card: Card, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine._say_once_that_exact_runs.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", without_runtimes)
+    assert [open_engine("auto", model, card).name for _ in range(2)] == ["exact", "exact"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("edgesep: no TFLite runtime is installed: ")
+    assert "the engine 'exact' runs" in record.getMessage()

@@ -122,7 +122,7 @@ def test_settings_change_gains_and_nothing_else(model: Path, sound: Samples) -> 
 
 def test_settings_that_need_another_isolator_are_refused(model: Path) -> None:
     isolator = Isolator(model)
-    with pytest.raises(SettingsError, match="engine cannot change from 'fast' to 'exact'"):
+    with pytest.raises(SettingsError, match="engine cannot change from 'auto' to 'exact'"):
         isolator.set_settings(Settings(engine="exact"))
     with pytest.raises(SettingsError, match="latency_ms cannot change"):
         isolator.set_settings(Settings(latency_ms=12))

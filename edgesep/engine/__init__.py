@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,10 +17,12 @@ if TYPE_CHECKING:
 
     from edgesep.card import Card
 
-__all__ = ["EDGETPU", "ENGINE_NAMES", "Engine", "engine_problem", "open_engine"]
+__all__ = ["AUTO", "EDGETPU", "ENGINE_NAMES", "Engine", "engine_problem", "open_engine"]
 
 ENGINE_NAMES = ("fast", "exact")
 """Engines that run on every board."""
+AUTO = "auto"
+"""The default: "fast" where a TFLite runtime is installed, else "exact", and a line says so."""
 EDGETPU = "edgetpu"
 """The engine for a Coral Edge TPU, which may be followed by ":" and libedgetpu's device."""
 
@@ -52,15 +57,17 @@ def engine_problem(name: object) -> str | None:
         return None
     if kind == EDGETPU:
         return f"unknown device {device!r} of engine {EDGETPU}: give usb, pci, usb:0, pci:1 or :0"
-    return None if name in ENGINE_NAMES else unknown_name("engine", name, [*ENGINE_NAMES, EDGETPU])
+    valid = (AUTO, *ENGINE_NAMES, EDGETPU)
+    return None if name in valid else unknown_name("engine", name, valid)
 
 
 def open_engine(name: str, model_path: Path, card: Card) -> Engine:
-    """Open the model file with the engine `name`: "fast", "exact" or "edgetpu".
+    """Open the model file with the engine `name`: "auto", "fast", "exact" or "edgetpu".
 
     fast: LiteRT with XNNPACK, the quickest; its rounding may differ between versions.
     exact: the C core's kernels, which give the bytes of LiteRT's reference kernels on every
         board; where the core is not built, LiteRT's reference kernels themselves.
+    auto: fast where a TFLite runtime is installed; else exact, with one logged line a process.
     edgetpu: the compiled model beside it on a Coral Edge TPU, with the bits of that; "fast" and a
         line on standard error where that is not possible. edgetpu:usb, edgetpu:pci:1 .. choose one.
 
@@ -70,6 +77,8 @@ def open_engine(name: str, model_path: Path, card: Card) -> Engine:
     problem = engine_problem(name)
     if problem:
         raise EngineError(problem)
+    if name == AUTO:
+        name = _default_engine()
     if name not in ENGINE_NAMES:
         from edgesep.engine.edgetpu import open_edgetpu
 
@@ -83,3 +92,22 @@ def open_engine(name: str, model_path: Path, card: Card) -> Engine:
     from edgesep.engine.litert import LiteRTEngine
 
     return LiteRTEngine(name, model_path, card)
+
+
+def _default_engine() -> str:
+    """Return "exact" where it is all that can run: without a TFLite runtime, with the C core."""
+    from edgesep import native
+
+    packages = ("ai_edge_litert", "tflite_runtime")
+    if any(importlib.util.find_spec(package) for package in packages) or not native.available():
+        return "fast"  # without both, its error says what to install
+    _say_once_that_exact_runs()
+    return "exact"
+
+
+@functools.cache
+def _say_once_that_exact_runs() -> None:
+    logging.getLogger("edgesep").warning(
+        "edgesep: no TFLite runtime is installed: the engine 'exact' runs; --engine exact, or "
+        "pip install ai-edge-litert where it has a wheel, silences this"
+    )
