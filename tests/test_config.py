@@ -143,6 +143,16 @@ def test_boards_are_found_and_misspelt_ones_named():
         board_file("raspberry_pi4")
 
 
+@pytest.mark.parametrize("board", ["coral_dev_board", "coral_usb"])
+def test_boards_with_an_edge_tpu_ask_for_it(board, capsys):
+    config = Config.from_keys(read_yaml(board_file(board)))
+    bus = {"coral_dev_board": "pci", "coral_usb": "usb"}[board]
+    assert config.settings.engine == f"edgetpu:{bus}"
+    assert main(["config", "check", "--board", board]) == 0
+    assert main(["config", "show", "--board", board]) == 0
+    assert f"engine: edgetpu:{bus} # board {board}" in capsys.readouterr().out
+
+
 def test_config_shows_where_each_value_comes_from(tmp_path, capsys):
     path = tmp_path / "live.yaml"
     path.write_text("audio:\n  block_ms: 16\n")

@@ -25,7 +25,14 @@ from edgesep.settings import Settings
 from tests.helpers import write_random_model
 
 ROOT = Path(__file__).resolve().parent.parent
-BOARDS = ("laptop", "raspberry_pi_4", "raspberry_pi_5", "raspberry_pi_zero_2w")
+BOARDS = (
+    "coral_dev_board",
+    "coral_usb",
+    "laptop",
+    "raspberry_pi_4",
+    "raspberry_pi_5",
+    "raspberry_pi_zero_2w",
+)
 FOREIGN = {  # package that is imported -> distribution that brings it
     "_cffi_backend": "cffi",
     "ai_edge_litert": "ai-edge-litert",
