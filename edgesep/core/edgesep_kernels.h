@@ -10,11 +10,24 @@
 
 #include "edgesep_network.h"
 
-/* scratch: 2 x row_bytes values. */
+#define EDGESEP_SUM_LEFT_SHIFT 20 /* fraction bits of the terms of a sum */
+
+/* Values of a patch that a row of the kernel takes, filled up to four. */
+static inline int32_t edgesep_row_values(const edgesep_filter *f) {
+    return (f->kernel_width * f->in_channels + 3) & ~3;
+}
+
+/* Values of a patch: what a row of weights holds before it is filled up. */
+static inline int32_t edgesep_patch_values(const edgesep_filter *f) {
+    return f->kernel_height * edgesep_row_values(f);
+}
+
+/* scratch: 2 x patch_values of the network. */
 void edgesep_convolve(const edgesep_filter *filter, const int8_t *input, int16_t *scratch,
                       int8_t *output);
 
-void edgesep_convolve_depthwise(const edgesep_filter *filter, const int8_t *input, int8_t *output);
+void edgesep_convolve_depthwise(const edgesep_filter *filter, const int8_t *input, int16_t *scratch,
+                                int8_t *output);
 
 void edgesep_add(const edgesep_sum *sum, const int8_t *first, const int8_t *second, int8_t *output);
 

@@ -41,10 +41,12 @@ static int filter_allowed(const edgesep_network *n, const edgesep_filter *f, int
     const int64_t in_row = (int64_t)f->in_width * f->in_channels;
     const int64_t out_row = (int64_t)f->out_width * f->out_channels;
     const int64_t taps = (int64_t)f->kernel_height * f->kernel_width;
-    const int fits = is_conv ? taps * f->in_channels <= f->row_bytes &&
+    const int64_t row_values = ((int64_t)f->kernel_width * f->in_channels + 3) / 4 * 4;
+    const int fits = is_conv ? row_values * f->kernel_height <= f->row_bytes &&
                                    f->row_bytes <= n->patch_values &&
                                    f->row_bytes % EDGESEP_ROW_ALIGN == 0
-                             : f->out_channels % f->in_channels == 0;
+                             : taps * f->in_channels <= 4 * (int64_t)n->patch_values &&
+                                   f->out_channels % f->in_channels == 0;
     return fits && f->pad_top >= 0 && f->pad_top < f->kernel_height && f->pad_left >= 0 &&
            f->pad_left < f->kernel_width && f->low >= -128 && f->low <= 127 && f->weights != NULL &&
            f->bias != NULL && f->multiplier != NULL && f->shift != NULL &&
@@ -133,7 +135,7 @@ size_t edgesep_stream_size(const edgesep_network *network) {
         return 0;
     }
     return header_bytes(network) + patch_bytes(network) + aligned((size_t)network->arena_bytes) +
-           (size_t)network->rings_bytes;
+           (size_t)network->rings_bytes + EDGESEP_ROW_ALIGN; /* vectors read over the end */
 }
 
 int edgesep_stream_init(void *memory, size_t size, const edgesep_network *network) {
@@ -223,7 +225,8 @@ static void run_step(edgesep_stream *stream, edgesep_step step) {
         break;
     case EDGESEP_DEPTHWISE:
         filter = &n->filters[step.index];
-        edgesep_convolve_depthwise(filter, arena + filter->input, arena + filter->output);
+        edgesep_convolve_depthwise(filter, arena + filter->input, stream->patch,
+                                   arena + filter->output);
         break;
     case EDGESEP_SUM:
         sum = &n->sums[step.index];

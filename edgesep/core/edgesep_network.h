@@ -20,7 +20,8 @@
 
 #include "edgesep_status.h"
 
-/* Rows of convolution weights are filled up with zeros to a multiple of this. */
+/* Rows of convolution weights are filled up with zeros to a multiple of this; within them, each row
+ * of the kernel to a multiple of four. */
 #define EDGESEP_ROW_ALIGN 16
 
 /* A real factor: multiplier / 2^31 / 2^shift. */
@@ -42,7 +43,7 @@ typedef struct edgesep_filter {
     int32_t right_only;        /* 1: every shift is above 0, which is quicker; else 0 */
     int32_t row_bytes;         /* convolution: weights of an output channel with their padding */
     const int8_t *weights;     /* [out_channels][row_bytes]; depthwise: [kernel][out_channels] */
-    const int32_t *bias;       /* convolution: with -in_zero times the sum of the weights */
+    const int32_t *bias;       /* with -in_zero times the sum of the weights */
     const int32_t *multiplier; /* edgesep_scale of each output channel, in two arrays */
     const int8_t *shift;
 } edgesep_filter;
@@ -91,7 +92,7 @@ typedef struct edgesep_network {
     int32_t features, features_bytes; /* offset and size of the input in the arena */
     int32_t mask, mask_bytes;
     int32_t arena_bytes, rings_bytes;
-    int32_t patch_values; /* largest row_bytes of a convolution */
+    int32_t patch_values; /* largest row_bytes; a quarter of a depthwise kernel's bytes, if more */
     int32_t step_count, filter_count, sum_count, copy_count, recall_count, lookup_count;
     const edgesep_step *steps;
     const edgesep_filter *filters;

@@ -25,6 +25,8 @@ __all__ = ["MASK", "Copy", "Filter", "Lookup", "Plan", "Recall", "Scale", "Sum",
 
 MASK = "mask"
 ROW_ALIGN = 16  # EDGESEP_ROW_ALIGN
+KERNEL_ROW_ALIGN = 4
+"""Values of a kernel's row are filled up to words, so that each begins one."""
 CONV, DEPTHWISE, SUM, COPY, RECALL, LOOKUP = range(6)  # edgesep_step_kind
 _SUM_LEFT_SHIFT = 20
 _SUM_LIMIT = 1 << 30
@@ -180,7 +182,7 @@ class _Compiler:
             mask_bytes=mask.size,
             arena_bytes=self._arena_bytes,
             rings_bytes=self._rings_bytes,
-            patch_values=max((f.row_bytes for f in self._filters), default=0),
+            patch_values=max(map(_patch_values, self._filters), default=0),
             steps=tuple(self._steps),
             filters=tuple(self._filters),
             sums=tuple(self._sums),
@@ -297,6 +299,12 @@ class _Compiler:
         return Lookup(output.name, source, target, output.size, table)
 
 
+def _patch_values(step: Filter) -> int:
+    """Return what one of the two halves of the kernels' scratch must hold, in int16 values."""
+    taps = step.kernel_height * step.kernel_width
+    return step.row_bytes or _round_up(-(-taps * step.in_channels // 4), ROW_ALIGN)
+
+
 def _check_state(graph: Graph, name: str, state: StateSpec) -> None:
     """Every state goes into one concat along time, behind it the column that the card names."""
     users = [op for op in graph.operations if any(t.name == name for t in op.inputs)]
@@ -349,23 +357,36 @@ def _low(operation: Operation) -> int:
 def _conv_weights(operation: Operation) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     """Return rows of weights filled up with zeros, and the bias that stands in for the zero point.
 
-    The kernel multiplies the input's bytes as they are: sum w (x - z) = sum w x - z sum w.
+    A row is the kernel's rows, each filled up to words. The kernels multiply the input's bytes as
+    they are: sum w (x - z) = sum w x - z sum w.
     """
     x, weights, bias = operation.inputs
     assert weights.data is not None and bias.data is not None
-    rows = weights.data.reshape(weights.shape[0], -1)
-    row_bytes = -(-rows.shape[1] // ROW_ALIGN) * ROW_ALIGN
-    padded = np.zeros((len(rows), row_bytes), np.int8)
-    padded[:, : rows.shape[1]] = rows
-    return padded, bias.data - x.zero_point * rows.sum(axis=1, dtype=np.int64)
+    channels, height = weights.shape[:2]
+    rows = weights.data.reshape(channels, height, -1)
+    row_values = _round_up(rows.shape[2], KERNEL_ROW_ALIGN)
+    padded = np.zeros((channels, _round_up(height * row_values, ROW_ALIGN)), np.int8)
+    inner = padded[:, : height * row_values].reshape(channels, height, row_values)
+    inner[:, :, : rows.shape[2]] = rows
+    return padded, _folded(bias.data, x.zero_point, rows.sum(axis=(1, 2), dtype=np.int64))
 
 
 def _depthwise_weights(operation: Operation) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Return weights (kernel, out_channels) and the bias as they are."""
-    _, weights, bias = operation.inputs
+    """Return weights (kernel, out_channels), and the bias that stands in for the zero point."""
+    x, weights, bias = operation.inputs
     assert weights.data is not None and bias.data is not None
     values = np.ascontiguousarray(weights.data.reshape(-1, weights.shape[3]), np.int8)
-    return values, bias.data.astype(np.int64)
+    return values, _folded(bias.data, x.zero_point, values.sum(axis=0, dtype=np.int64))
+
+
+def _folded(
+    bias: NDArray[np.int32], zero_point: int, weight_sums: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    return bias.astype(np.int64) - zero_point * weight_sums
+
+
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
 
 
 def _multipliers(operation: Operation) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
@@ -388,10 +409,9 @@ def _check_sums(
 ) -> None:
     """Refuse sums that could leave the range in which the core rounds as the reference does."""
     is_conv = operation.kind == "CONV_2D"
-    largest = 128 if is_conv else 255  # |x|, |x - zero point|
     total = np.abs(weights.astype(np.int64)).sum(axis=1 if is_conv else 0)
     left = np.maximum(-shift.astype(np.int64), 0)
-    if np.any((np.abs(bias) + largest * total) << left >= _SUM_LIMIT):
+    if np.any((np.abs(bias) + 128 * total) << left >= _SUM_LIMIT):
         name = operation.inputs[2].name
         raise ModelError(f"{operation.kind}: with {name!r} a sum may leave 2^30 steps")
 
