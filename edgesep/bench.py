@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgesep import native, stft
 from edgesep.contract import RATE_HZ, WINDOW_SAMPLES
-from edgesep.engine import open_engine
+from edgesep.engine import EDGETPU, open_engine
 from edgesep.errors import EngineError
 from edgesep.frontend import Frontend
 from edgesep.isolator import Isolator
@@ -100,7 +100,8 @@ def measure(model: str, engine: str, seconds: float, *, memory: bool = True) -> 
     """
     settings = Settings(engine=engine)
     isolator = Isolator(model, settings)
-    if isolator.description.partition(":")[0] != engine.partition(":")[0]:
+    ran = isolator.description.partition(":")[0]
+    if engine.startswith(EDGETPU) and ran != EDGETPU:
         raise EngineError(f"engine {engine!r} does not run here, the CPU did instead")
     hops = sample_hops(isolator.hop_samples)
     wall_s, cpu_s = time.perf_counter(), time.process_time()
@@ -110,7 +111,7 @@ def measure(model: str, engine: str, seconds: float, *, memory: bool = True) -> 
     return Result(
         model=isolator.card.name,
         sha256=isolator.card.sha256,
-        engine=engine,
+        engine=engine if ran == EDGETPU else ran,
         description=isolator.description,
         hop_us=isolator.hop_samples * 1e6 / RATE_HZ,
         hops=len(times_us),

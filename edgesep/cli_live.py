@@ -1,4 +1,4 @@
-"""The commands for live sound: run, devices, ctl, config, latency, service, doctor."""
+"""The commands for live sound: run, devices, ctl, config, latency, service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgesep.errors import SettingsError
 if TYPE_CHECKING:
     from edgesep.config import Config
 
-__all__ = ["add_live_commands"]
+__all__ = ["add_layers", "add_live_commands", "load_config"]
 
 RUN_NOTES = """\
 Settings come from the board's file, then the YAML file, then --set; later ones win. `edgesep
@@ -58,9 +58,6 @@ failure, at most five times in five minutes. `loginctl enable-linger` lets it ru
   systemctl --user reload edgesep       reads the settings again
   edgesep service remove
 """
-DOCTOR_NOTES = """\
-exit status: 0 all ok or warnings, 1 something fails
-"""
 
 Commands = Any  # argparse's type for it is private
 AddCommand = Callable[..., argparse.ArgumentParser]
@@ -74,7 +71,6 @@ def add_live_commands(commands: Commands) -> None:
     _add_config(commands)
     _add_latency(commands)
     _add_service(commands)
-    _add_doctor(commands)
 
 
 def _add(commands: Commands, name: str, text: str, notes: str, run: Any) -> argparse.ArgumentParser:
@@ -86,7 +82,8 @@ def _add(commands: Commands, name: str, text: str, notes: str, run: Any) -> argp
     return command
 
 
-def _add_layers(command: argparse.ArgumentParser) -> None:
+def add_layers(command: argparse.ArgumentParser) -> None:
+    """Add where settings come from: a file, a board, --set."""
     command.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="file with settings")
     command.add_argument("--board", metavar="NAME", help="start from a board's settings")
     command.add_argument(
@@ -98,7 +95,7 @@ def _add_run(commands: Commands) -> None:
     command = _add(
         commands, "run", "isolate speech live, from a microphone to a loudspeaker", RUN_NOTES, _run
     )
-    _add_layers(command)
+    add_layers(command)
     add = command.add_argument
     add("--seconds", type=_seconds, metavar="N", help="end after so long (default: never)")
     add("--json", action="store_true", help="print figures and counters as JSON at the end")
@@ -125,13 +122,13 @@ def _add_config(commands: Commands) -> None:
     text = "check, show or write a file with settings"
     command = _add(commands, "config", text, CONFIG_NOTES, _config)
     command.add_argument("action", choices=("check", "show", "init"))
-    _add_layers(command)
+    add_layers(command)
 
 
 def _add_latency(commands: Commands) -> None:
     text = "measure the way from the loudspeaker back to the microphone"
     command = _add(commands, "latency", text, LATENCY_NOTES, _latency)
-    _add_layers(command)
+    add_layers(command)
     command.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -139,14 +136,7 @@ def _add_service(commands: Commands) -> None:
     text = "let systemd run `edgesep run` for this user"
     command = _add(commands, "service", text, SERVICE_NOTES, _service)
     command.add_argument("action", choices=("install", "remove", "status"))
-    _add_layers(command)
-
-
-def _add_doctor(commands: Commands) -> None:
-    text = "check what edgesep needs on this machine"
-    command = _add(commands, "doctor", text, DOCTOR_NOTES, _doctor)
-    _add_layers(command)
-    command.add_argument("--json", action="store_true", help="as JSON")
+    add_layers(command)
 
 
 def _seconds(text: str) -> float:
@@ -172,7 +162,8 @@ def _layers(options: argparse.Namespace) -> dict[str, Mapping[str, object]]:
     return layers
 
 
-def _load(options: argparse.Namespace) -> Config:
+def load_config(options: argparse.Namespace) -> Config:
+    """Return the settings that the options of `add_layers` say. Raises SettingsError."""
     from edgesep.config import Config
 
     return Config.from_keys(*_layers(options).values())
@@ -182,7 +173,7 @@ def _run(options: argparse.Namespace) -> int:
     from edgesep.audio.live_run import RunOptions, run_live
 
     return run_live(
-        lambda: _load(options),
+        lambda: load_config(options),
         RunOptions(
             options.seconds, options.json, options.quiet, options.metrics, options.record,
             options.socket,
@@ -251,7 +242,7 @@ def _latency(options: argparse.Namespace) -> int:
 
     from edgesep.audio.latency import measure_latency_ms
 
-    found_ms = measure_latency_ms(_load(options).live)
+    found_ms = measure_latency_ms(load_config(options).live)
     if options.json:
         print(json.dumps({"latency_ms": [round(value, 2) for value in found_ms]}))
     else:
@@ -272,24 +263,7 @@ def _service(options: argparse.Namespace) -> int:
     if options.action == "remove":
         print(f"removed {service.remove()}")
         return 0
-    _load(options)  # settings that are wrong are an error now, not in the journal
+    load_config(options)  # settings that are wrong are an error now, not in the journal
     config = Path(options.config) if options.config else None
     print(f"wrote and started {service.install(config, options.board, options.set)}")
     return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from edgesep.doctor import examine
-
-    findings = []
-    for finding in examine(_load(options)):
-        findings.append(finding)
-        if not options.json:
-            print(f"{finding.verdict:<4}  {finding.what:<8}  {finding.found}")
-            if finding.fix:
-                print(f"{'':16}-> {finding.fix}")
-    if options.json:
-        print(json.dumps([asdict(finding) for finding in findings]))
-    return 1 if any(finding.verdict == "fail" for finding in findings) else 0
