@@ -33,7 +33,7 @@ class Engine(Protocol):
     """A model with its stream state."""
 
     name: str
-    """The name it was opened with; "fast" where an Edge TPU was asked for in vain."""
+    """The name it was opened with; another where an Edge TPU was asked for in vain."""
     description: str
     """What runs, for people: runtime, version, kernels."""
 
@@ -68,8 +68,8 @@ def open_engine(name: str, model_path: Path, card: Card) -> Engine:
     exact: the C core's kernels, which give the bytes of LiteRT's reference kernels on every
         board; where the core is not built, LiteRT's reference kernels themselves.
     auto: fast where a TFLite runtime is installed; else exact, with one logged line a process.
-    edgetpu: the compiled model beside it on a Coral Edge TPU, with the bits of that; "fast" and a
-        line on standard error where that is not possible. edgetpu:usb, edgetpu:pci:1 .. choose one.
+    edgetpu: its compiled twin on a Coral Edge TPU, with the bits of that; "auto" and a line on
+        standard error where that is not possible. edgetpu:usb, edgetpu:pci:1 .. choose a device.
 
     Raises ModelError when the file is damaged or does not fit the card, EngineError for an
     unknown engine or when no runtime is installed that works.

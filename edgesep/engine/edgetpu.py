@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from edgesep.coral.device import Probe, find_library, list_devices, try_delegate
 from edgesep.coral.record import find_compiled, read_compiled
+from edgesep.engine import AUTO, open_engine
 from edgesep.engine.ends import StateEnds, check_ends
-from edgesep.engine.litert import LiteRTEngine, end_of
+from edgesep.engine.litert import end_of
 from edgesep.engine.rings import ColumnRing
 from edgesep.engine.runtime import load_delegate, make_interpreter
 from edgesep.errors import EngineError, ModelError
@@ -35,15 +36,15 @@ def open_edgetpu(name: str, model_path: Path, card: Card) -> Engine:
 
     name: "edgetpu", or "edgetpu:DEVICE" with what libedgetpu takes: usb, pci, usb:0, :1 ..
 
-    The way back to the CPU is said on standard error in one line, once for each reason. Raises what
-    `open_engine` raises for the engine "fast".
+    The way back to the CPU, to the engine "auto", is said on standard error in one line, once for
+    each reason. Raises what `open_engine` raises for "auto".
     """
     device = name.partition(":")[2]
     try:
         return EdgeTpuEngine(name, model_path, card, device)
     except EngineError as error:
         _say_once(f"edgesep: warning: no Edge TPU, using the CPU: {error}")
-    return LiteRTEngine("fast", model_path, card)
+    return open_engine(AUTO, model_path, card)
 
 
 class EdgeTpuEngine:
@@ -75,7 +76,7 @@ class EdgeTpuEngine:
         except (OSError, ValueError, RuntimeError, AttributeError, ModelError) as error:
             raise EngineError(" ".join(str(error).split())) from error
         self._cpu: Engine | None = None
-        self._open_cpu = functools.partial(LiteRTEngine, "fast", model_path, card)
+        self._open_cpu = functools.partial(open_engine, AUTO, model_path, card)
         self.name = name
         version = f", {found.version}" if found.version else ""
         self.description = f"{name}: {found.runtime}, {library}{version}"
