@@ -17,8 +17,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgesep.audio.priority import realtime_allowed
+
 PROGRAMS = ("pulseaudio", "pactl", "parec", "pacat")
+# A player that has to wait would be heard as a hole in the sound, which is not what is tested.
+FIRST = ["chrt", "--rr", "5"] if realtime_allowed() and shutil.which("chrt") else []
 ALSA_PLUGIN = "libasound_module_pcm_pulse.so"
+SINK = "sink_name={} rate=48000 channels=2"
 ASOUND_CONF = """\
 pcm.microphone { type pulse device "mic.monitor" hint { show on description "edgesep microphone" } }
 pcm.loudspeaker { type pulse device "speaker" hint { show on description "edgesep loudspeaker" } }
@@ -53,13 +58,13 @@ class SoundServer:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         command = [
-            "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-            "--disable-shm=yes", "--realtime=yes", "--high-priority=yes", "--log-target=stderr",
-            "--log-level=error", "-L",
+            *FIRST, "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1",
+            "--use-pid-file=no", "--disable-shm=yes", "--realtime=yes", "--high-priority=yes",
+            "--log-target=stderr", "--log-level=error", "-L",
             f"module-native-protocol-unix auth-anonymous=1 socket={self._folder}/socket",
         ]  # fmt: skip
         for name in ("mic", "speaker"):
-            command += ["-L", f"module-null-sink sink_name={name} rate=48000 channels=2"]
+            command += ["-L", f"module-null-sink {SINK.format(name)}"]
         with (self._folder / "pulseaudio.log").open("ab") as log:
             self._process = subprocess.Popen(command, env=self.environment, stderr=log)
         deadline = time.monotonic() + 20
@@ -74,6 +79,17 @@ class SoundServer:
             command, env=self.environment, capture_output=True, timeout=30, check=False
         )
 
+    def add_sink(self, name: str) -> None:
+        """Load a null sink while the server runs."""
+        done = self.ask("pactl", "load-module", "module-null-sink", *SINK.format(name).split())
+        assert done.returncode == 0, done.stderr
+
+    def remove_sink(self, name: str) -> None:
+        """Unload a null sink."""
+        listed = self.ask("pactl", "list", "short", "modules").stdout.decode().splitlines()
+        number = next(line.split()[0] for line in listed if f"sink_name={name} " in line)
+        assert self.ask("pactl", "unload-module", number).returncode == 0
+
     def kill(self) -> None:
         """End the server as a crash would."""
         if self._process is not None:
@@ -82,14 +98,21 @@ class SoundServer:
             self._process = None
             Path(self._folder, "socket").unlink(missing_ok=True)
 
-    def play(self, samples: NDArray[np.int16], rate_hz: int = 48000) -> subprocess.Popen[bytes]:
-        """Play (n,) or (n, channels) to the microphone; ends by itself."""
+    def play(
+        self, samples: NDArray[np.int16], rate_hz: int = 48000, latency_ms: int = 20
+    ) -> subprocess.Popen[bytes]:
+        """Play (n,) or (n, channels) to the microphone; ends by itself.
+
+        A null sink passes sound on in pieces of the least latency that a client asks for, or of
+        two seconds; PortAudio's way does not ask. So players and recorders here set the pace.
+        """
         path = self._folder / f"play-{time.monotonic_ns()}.raw"
         path.write_bytes(samples.astype("<i2").tobytes())
         channels = 1 if samples.ndim == 1 else samples.shape[1]
         return subprocess.Popen(
-            ["pacat", "--playback", "--raw", f"--rate={rate_hz}", f"--channels={channels}",
-             "--format=s16le", "--device=mic", "--latency-msec=20", str(path)],
+            [*FIRST, "pacat", "--playback", "--raw", f"--rate={rate_hz}",
+             f"--channels={channels}", "--format=s16le", "--device=mic",
+             f"--latency-msec={latency_ms}", str(path)],
             env=self.environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -98,7 +121,7 @@ class SoundServer:
     ) -> subprocess.Popen[bytes]:
         """Record what the loudspeaker plays as raw int16 at 48 kHz, until terminated."""
         return subprocess.Popen(
-            ["parec", "--raw", "--rate=48000", f"--channels={channels}", "--format=s16le",
+            [*FIRST, "parec", "--raw", "--rate=48000", f"--channels={channels}", "--format=s16le",
              f"--device={source}", "--latency-msec=10", str(path)],
             env=self.environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip

@@ -48,9 +48,7 @@ def test_a_users_own_models_count_too(models, monkeypatch):
 def test_names_are_taken_as_they_are_and_checked(models):
     nano, other = str(models["nano"]), str(models["other-hop"])
     assert smaller_models(str(models["base"]), nano) == [nano]
-    with pytest.raises(
-        SettingsError, match=r"other-hop.* has another hop or latency than base"
-    ):
+    with pytest.raises(SettingsError, match=r"other-hop.* has another hop or latency than base"):
         smaller_models(str(models["base"]), other)
     with pytest.raises(ModelError, match="nosuch"):
         smaller_models(str(models["base"]), "nosuch")

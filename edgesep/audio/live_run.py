@@ -192,6 +192,7 @@ class _Run:
             **self._figures(),
             **asdict(self._live.counters()),
             "running": self._live.session is not None,
+            "playing": self._live.session is not None and self._live.session.playing,
             "bypass": self._live.bypass,
             "muted": self._live.muted,
             "settings": {name: config.value(name) for name in ALL_KEYS},

@@ -171,6 +171,11 @@ class LiveSession:
         """The path of the sound."""
         return self._path
 
+    @property
+    def playing(self) -> bool:
+        """Whether the loudspeaker is being fed: both devices have come to their pace."""
+        return self._playing
+
     def set_muted(self, muted: bool) -> None:
         """Fade to silence, or back."""
         self._muted = muted
