@@ -168,7 +168,7 @@ BROKEN = {
     "int16": ([X, FileTensor("y", (1, 1, 8, 4), "INT16")], ADD, "y", "is INT16"),
     "not quantized": ([X, FileTensor("y", (1, 4), scales=())], ADD, "y", "no quantization"),
     "dynamic size": (
-        [FileTensor("x", (1, 1, 8, 4), signature=(-1, 1, 8, 4)), Y],
+        [FileTensor("x", (1, 1, 8, 4), signature=(1, 1, -1, 4)), Y],
         ADD,
         "x",
         "sizes must be fixed",
@@ -373,6 +373,11 @@ def test_a_broken_rule_names_operation_and_tensor(name, tmp_path, capsys):
     assert f"{verdict.kind}: {tensor!r} {verdict.reason}" in out.splitlines()[-1]
 
 
+def test_a_batch_that_is_left_open_is_one():
+    x = FileTensor("x", (1, 1, 8, 4), signature=(-1, 1, 8, 4))
+    assert check_content(tflite_file([x, Y], [ADD]), "model").all_map
+
+
 def test_every_kind_of_the_table_is_tested():
     assert set(KEPT) == set(RULES)
 
@@ -570,9 +575,16 @@ def make_compiler(folder: Path, how: str, compiled: Path) -> Path:
     return program
 
 
+@pytest.fixture(scope="module")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_model(tmp_path_factory.mktemp("model"))
+
+
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return write_random_model(tmp_path)
+def model(random_model: Path, tmp_path: Path) -> Path:
+    for suffix in (".tflite", ".json"):
+        shutil.copy(random_model.with_suffix(suffix), tmp_path)
+    return tmp_path / random_model.name
 
 
 @pytest.fixture

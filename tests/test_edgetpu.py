@@ -38,7 +38,10 @@ from tests.tflite_files import compiled_twin
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 SOURCE = Path(__file__).with_name("edgetpu_stand_in.c")
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler: apt install gcc")
+pytestmark = [
+    pytest.mark.slow,  # each starts Python and the runtime in a child process
+    pytest.mark.skipif(COMPILER is None, reason="no C compiler: apt install gcc"),
+]
 
 
 @pytest.fixture(scope="module")

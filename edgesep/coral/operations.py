@@ -140,7 +140,7 @@ class _Reader:
         kind = table.number(1, "b")
         dtype = _TYPES[kind] if 0 <= kind < len(_TYPES) else f"type {kind}"
         shape = tuple(int(n) for n in table.array(0, "<i4"))
-        signature = tuple(int(n) for n in table.array(7, "<i4"))  # -1 where shape has a guess
+        signature = [int(n) for n in table.array(7, "<i4")]
         quantization = table.table(4)
         scales, zeros = np.empty(0, "<f4"), np.empty(0, "<i8")
         if quantization is not None:
@@ -148,7 +148,7 @@ class _Reader:
         content = self._content(table.number(2, "I"))
         return Tensor(
             name=table.text(3) or f"tensor {index}",
-            shape=signature or shape,
+            shape=_fixed(shape, signature),
             dtype=dtype,
             is_quantized=scales.size > 0,
             zero_point=int(zeros[0]) if zeros.size else 0,
@@ -161,6 +161,18 @@ class _Reader:
         if buffer >= len(self._buffers):
             raise ModelError(f"damaged: a tensor names buffer {buffer}")
         return self._buffers[buffer].array(0, "u1")
+
+
+def _fixed(shape: tuple[int, ...], signature: list[int]) -> tuple[int, ...]:
+    """Return the shape with -1 where the signature leaves a size open.
+
+    But for the batch: Keras leaves that open, the file says 1, and Google's own tutorials compile
+    such models.
+    """
+    if len(signature) != len(shape):
+        return shape
+    pairs = enumerate(zip(shape, signature, strict=True))
+    return tuple(-1 if i > 0 and wanted == -1 else n for i, (n, wanted) in pairs)
 
 
 def _values(content: NDArray[np.uint8], dtype: str) -> NDArray[Any] | None:

@@ -135,4 +135,5 @@ def _tried(library: str, device: str, model: Path, _changed_ns: int) -> Probe:
 
 @functools.cache
 def _say_once(line: str) -> None:
-    print(line, file=sys.stderr)
+    if sys.stderr is not None:  # else print would take standard output, which may be sound
+        print(line, file=sys.stderr)
