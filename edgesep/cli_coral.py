@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +59,14 @@ def add_coral_command(commands: Any) -> None:
     )  # fmt: skip
     add_action("dockerfile", "print a Dockerfile for the compiler", _dockerfile)
     probing = add_action("probe", "open the Edge TPU of this machine", _probe)
+    probing.add_argument(
+        "--device", default="", metavar="WHICH", help="usb, pci, usb:0, pci:1, :0 .. (default: any)"
+    )
     probing.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _check(options: argparse.Namespace) -> int:
+    import json
     from edgesep.coral.check import check_model
 
     report = check_model(options.model)
@@ -110,12 +113,17 @@ def _dockerfile(_: argparse.Namespace) -> int:
 
 
 def _probe(options: argparse.Namespace) -> int:
+    import json
     from dataclasses import asdict
 
     from edgesep.coral import probe
-    from edgesep.errors import one_line
+    from edgesep.engine import EDGETPU, engine_problem
+    from edgesep.errors import SettingsError, one_line
 
-    found = probe()
+    problem = engine_problem(f"{EDGETPU}:{options.device}") if options.device else None
+    if problem:
+        raise SettingsError(problem)
+    found = probe(device=options.device)
     if options.json:
         print(json.dumps(asdict(found), indent=2))
     else:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -307,8 +308,10 @@ def test_probe_reports_library_versions_and_devices(stand_in, library, monkeypat
     assert found.devices == ("usb /sys/bus/usb/devices/1-1",)
     assert main(["coral", "probe"]) == 0
     assert "works: yes" in capsys.readouterr().out
-    stand_in("crash")
-    assert main(["coral", "probe", "--json"]) == 1
+    assert main(["coral", "probe", "--device", "isa"]) == 2
+    log = stand_in("crash")
+    assert main(["coral", "probe", "--json", "--device", "usb:0"]) == 1
+    assert "device usb:0" in log.read_text()
     shown = json.loads(capsys.readouterr().out)
     assert not shown["works"] and "SIGSEGV" in shown["reason"]
 
@@ -364,6 +367,37 @@ def test_files_are_isolated_on_the_delegate_and_on_the_cpu(stand_in, model, tmp_
     stand_in("crash")
     assert isolate("fallen.wav", "edgetpu") == fast
     assert capfd.readouterr().err.count("no Edge TPU, using the CPU") == 1
+
+
+def edgesep(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "edgesep", *arguments]
+    return subprocess.run(command, input=given, capture_output=True, timeout=120, check=False)
+
+
+def test_pipes_run_on_the_delegate_and_on_the_cpu(stand_in, model):
+    given = np.random.default_rng(0).normal(0, 3000, 8000).astype("<i2").tobytes()
+    options = ["pipe", "--model", str(model), "--engine"]
+    log = stand_in()
+    accelerated, fast = (edgesep(*options, name, given=given) for name in ("edgetpu", "fast"))
+    assert "claimed 0" in log.read_text()
+    assert len(accelerated.stdout) == len(given) and accelerated.stdout != fast.stdout
+    assert accelerated.stderr == b""
+    stand_in("crash")
+    fallen = edgesep(*options, "edgetpu", given=given)
+    assert (fallen.returncode, fallen.stdout) == (0, fast.stdout)
+    assert b"no Edge TPU, using the CPU" in fallen.stderr and fallen.stderr.count(b"\n") == 1
+
+
+def test_live_sound_takes_the_engine(stand_in, model):
+    pytest.importorskip("pyaudio", reason="no pyaudio: pip install '.[audio]'")
+    stand_in()
+    keys = {"name": model, "engine": "edgetpu:usb", "input.device": "no such"}
+    keys["overload.step_down"] = "off"
+    options = [text for key, value in keys.items() for text in ("--set", f"{key}={value}")]
+    done = edgesep("run", *options, "--socket", "off", "--seconds", "1")
+    # It waits for a microphone that is not there, with the model opened.
+    assert b"edgetpu:usb: ai-edge-litert" in done.stderr
+    assert b"no such" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["edgetpu", "edgetpu:usb", "edgetpu:pci:1", "edgetpu::0"])

@@ -56,16 +56,17 @@ class Probe:
     """One line: why it does not work; empty when it does."""
 
 
-def probe(limit_s: float = PROBE_LIMIT_S) -> Probe:
+def probe(limit_s: float = PROBE_LIMIT_S, device: str = "") -> Probe:
     """Say what there is of an Edge TPU; takes milliseconds where no libedgetpu is installed.
 
-    Where one is, a child process opens the device, for at most `limit_s` seconds. Never raises.
+    Where one is, a child process opens the device, for at most `limit_s` seconds; device: which,
+    as in `try_delegate`. Never raises.
     """
     library = find_library()
     if library is None:
         devices = tuple(list_devices())
         return Probe(None, "", "", devices, False, _no_library())
-    return try_delegate(library, limit_s=limit_s)
+    return try_delegate(library, device, limit_s=limit_s)
 
 
 def find_library() -> str | None:
