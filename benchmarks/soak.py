@@ -46,9 +46,6 @@ def run(folder: Path, model: str, seconds: float) -> tuple[list[dict[str, float]
     server = SoundServer(folder)
     server.start()
     noise = np.random.default_rng(0).normal(0, 3000, (round(seconds + 10) * 48000, 1))
-    awake = server.record(
-        Path("/dev/null")
-    )  # a null sink that nobody hears wakes every two seconds
     player = server.play(np.clip(noise, -32768, 32767).astype(np.int16))
     sets = [part for text in (f"model.name={model}", *SETTINGS) for part in ("--set", text)]
     metrics = folder / "metrics.jsonl"
@@ -64,7 +61,6 @@ def run(folder: Path, model: str, seconds: float) -> tuple[list[dict[str, float]
     assert loop.stdout is not None
     counters = json.loads(loop.stdout.read())
     player.terminate()
-    awake.terminate()
     server.kill()
     samples = [json.loads(line) for line in metrics.read_text().splitlines()]
     times, sizes = np.array(memory).T

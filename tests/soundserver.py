@@ -72,6 +72,12 @@ class SoundServer:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError((self._folder / "pulseaudio.log").read_text())
             time.sleep(0.05)
+        self.keep_awake()
+
+    def keep_awake(self) -> None:
+        """Listen to both sinks: one that nobody hears wakes up every two seconds only."""
+        for source in ("mic.monitor", "speaker.monitor"):
+            self.record(Path("/dev/null"), source=source)
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         """Run a client of the server."""

@@ -138,6 +138,7 @@ def test_a_headset_is_unplugged_and_plugged_in_again(server, start):
     began = time.monotonic()
     for name in ("mic", "speaker"):
         server.add_sink(name)
+    server.keep_awake()
     player = server.play(babble(60))
     run.wait_for_sound(20.0)
     took_s = time.monotonic() - began

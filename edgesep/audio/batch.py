@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 import threading
 import time
@@ -12,8 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Protocol
 
 from edgesep.audio.separate import FileJob, FileResult, separate_file
@@ -22,6 +19,9 @@ from edgesep.errors import EdgesepError
 from edgesep.isolator import Isolator
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
     from edgesep.settings import Settings
 
 __all__ = ["IsolatorShelf", "Outcome", "Reporter", "Terminated", "end_on_signals", "run_jobs"]
@@ -165,6 +165,8 @@ class _Pool:
         self._busy: dict[Connection, tuple[SpawnProcess, int]] = {}
 
     def run(self, workers: int) -> list[Outcome]:
+        from multiprocessing.connection import Connection, wait  # for --jobs alone
+
         try:
             for _ in range(workers):
                 self._start()
@@ -178,6 +180,8 @@ class _Pool:
 
     def _start(self) -> None:
         """Start a worker on the next job."""
+        import multiprocessing
+
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._shelf), daemon=True)

@@ -65,6 +65,11 @@ class LiveLoop:
         return self._session
 
     @property
+    def isolators(self) -> list[Isolator]:
+        """The model in use and smaller ones, the largest first."""
+        return self._isolators
+
+    @property
     def description(self) -> str:
         """What runs, for people."""
         return self._isolators[0].description
