@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -70,6 +69,8 @@ def _positive(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import json
+
     if options.compare:
         return _compare(*options.compare)
     if options.out and options.out.exists() and not options.force:

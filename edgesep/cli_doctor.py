@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from edgesep.cli_live import add_layers, load_config
@@ -40,6 +37,7 @@ def add_doctor_command(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import json
     from dataclasses import asdict
 
     from edgesep.doctor import examine
@@ -56,6 +54,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _print(finding: Finding) -> None:
     """Print a finding in the lines it takes on this terminal."""
+    import shutil
+    import textwrap
+
     width = max(shutil.get_terminal_size((100, 24)).columns, 60)
     head = f"{finding.verdict:<4}  {finding.what:<8}  "
     for mark, text in ((head, finding.found), (f"{'':16}-> ", finding.fix)):

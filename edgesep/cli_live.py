@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,6 +181,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
+    import json
     from dataclasses import asdict
 
     from edgesep.audio.devices import PortAudio
@@ -207,6 +207,8 @@ def _devices(options: argparse.Namespace) -> int:
 
 
 def _ctl(options: argparse.Namespace) -> int:
+    import json
+
     from edgesep.audio.control import ask, default_socket
 
     request: dict[str, object] = {"command": options.action}
@@ -238,6 +240,7 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _latency(options: argparse.Namespace) -> int:
+    import json
     from statistics import median
 
     from edgesep.audio.latency import measure_latency_ms

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +63,7 @@ def add_model_command(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    import json
     from dataclasses import asdict
 
     from edgesep.model_facts import facts, named_models
@@ -100,6 +100,7 @@ def _row(item: ModelFacts) -> tuple[str, ...]:
 
 
 def _show(options: argparse.Namespace) -> int:
+    import json
     from dataclasses import asdict
 
     from edgesep.model_facts import facts
@@ -159,6 +160,7 @@ def _flat(value: Any) -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    import json
     from dataclasses import asdict
 
     from edgesep.model_facts import named_models, verify

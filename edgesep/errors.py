@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -51,6 +50,8 @@ def unknown_name(what: str, name: object, choices: Iterable[str]) -> str:
 
     what: the kind of thing in the singular, such as "model" or "setting".
     """
+    import difflib
+
     valid = sorted(choices)
     near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""

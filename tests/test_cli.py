@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 import edgesep
+from edgesep import native
 from edgesep.cli import main
 from tests.helpers import write_random_model
 from tests.sound import command, environment, noise16, said
@@ -56,20 +57,45 @@ def test_module_and_version():
     assert (run.returncode, run.stdout.decode()) == (0, f"edgesep {edgesep.__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["file", "--help"], ["pipe", "--help"]])
-def test_help_imports_nothing_heavy(arguments):
-    """What keeps it below 150 ms on a desktop: no NumPy, no soundfile, no LiteRT."""
+def imported_by(*arguments):
+    """Run the command in a process of its own; return the modules it has at the end."""
     code = (
         "import sys; from edgesep.cli import main; status = main(sys.argv[1:]); "
-        "print([name for name in ('numpy', 'soundfile', 'soxr', 'yaml', 'ai_edge_litert') "
-        "if name in sys.modules], status)"
+        "print(*sys.modules); sys.exit(status)"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True, text=True, env=environment(), check=True,
     )  # fmt: skip
-    assert run.stdout.startswith("usage: edgesep")
-    assert run.stdout.splitlines()[-1] == "[] 0"
+    return set(run.stdout.splitlines()[-1].split()), run.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["file", "--help"], ["pipe", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    """What keeps it below 150 ms: `benchmarks/startup.py` has the times."""
+    modules, out = imported_by(*arguments)
+    assert out.startswith("usage: edgesep")
+    heavy = (
+        "numpy", "soundfile", "soxr", "yaml", "ai_edge_litert", "_cffi_backend", "rich", "json",
+        "difflib", "dataclasses", "inspect", "importlib.metadata", "logging", "multiprocessing",
+        "subprocess", "tempfile", "ctypes", "hashlib", "socket", "asyncio",
+    )  # fmt: skip
+    assert [name for name in heavy if name in modules] == []
+
+
+@pytest.mark.parametrize("engine", ["fast", "exact"])
+def test_a_file_imports_what_it_needs(engine, source, tmp_path, model):
+    """What keeps a clip of five seconds below one second."""
+    arguments = ["file", source, "-o", tmp_path / "out.wav", "--model", model, "--engine", engine]
+    modules, _ = imported_by(*arguments)
+    heavy = (
+        "pyaudio", "rich", "scipy", "tensorflow", "matplotlib", "asyncio", "importlib.metadata",
+        "multiprocessing", "edgesep.doctor", "edgesep.bench", "edgesep.firmware",
+        "edgesep.model_facts", "numpy.random", "numpy.fft", "numpy.ma",
+    )  # fmt: skip
+    assert [name for name in heavy if name in modules] == []
+    if engine == "exact" and native.available():
+        assert "ai_edge_litert" not in modules
 
 
 def test_help_names_every_setting_with_unit_and_default(capsys):

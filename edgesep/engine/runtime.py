@@ -6,7 +6,7 @@ import ctypes
 import importlib
 import os
 import re
-from importlib import metadata
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -93,6 +93,11 @@ def runtime_version() -> str:
     Raises EngineError when none is installed.
     """
     name, _ = _import_runtime()
+    version = getattr(sys.modules.get(_RUNTIMES[name]), "__version__", None)
+    if version:
+        return f"{name} {version}"
+    from importlib import metadata  # takes as long as the runtime itself
+
     try:
         return f"{name} {metadata.version(name)}"
     except metadata.PackageNotFoundError:
@@ -126,6 +131,8 @@ def _check_numpy(name: str) -> None:
     """Refuse tflite-runtime's last release with NumPy 2, which prints pages before it fails."""
     if name != "tflite-runtime" or _version_tuple(np.__version__) < (2,):
         return
+    from importlib import metadata
+
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
