@@ -67,6 +67,7 @@ def add_coral_command(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     import json
+
     from edgesep.coral.check import check_model
 
     report = check_model(options.model)
