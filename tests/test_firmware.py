@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +20,12 @@ from edgesep.cli import main
 from edgesep.engine.graph import read_graph
 from edgesep.engine.plan import make_plan
 from edgesep.engine.source import constant, network_source
-from edgesep.firmware import budget, firmware_boards, generate, read_board
-from edgesep.firmware.budget import CODE_BYTES, STACK_BYTES, BudgetError
-from edgesep.settings import Settings
+from edgesep.firmware.budget import STACK_BYTES
 from export.qgraph import QGraph
 from export.tflite import write_tflite
 from tests import network_jobs, signals
 from tests.core_jobs import STRICT
+from tests.firmware_jobs import BOARDS, build, figures, need, need_board_tools, project, run_wav
 from tests.helpers import write_random_model
 from tests.test_exact import joined
 from tests.test_tflite_writer import one_layer
@@ -42,13 +40,6 @@ uint32_t board_ticks(void) { return 0; }
 void board_paint_stack(void) {}
 uint32_t board_stack_bytes(void) { return 0; }
 """
-
-BOARDS = [name for name in firmware_boards() if read_board(name).npu is None]  # M55 is M55
-
-
-def need(program: str, package: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed (apt install {package})")
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +56,6 @@ def sounds(tmp_path_factory: pytest.TempPathFactory, model: Path) -> tuple[Path,
     command = ["file", str(source), "-o", str(target), "--quiet", "--engine", "exact"]
     assert main([*command, "--model", str(model), "--max-attenuation-db", "20"]) == 0
     return source, target
-
-
-def project(board: str, model: Path, folder: Path) -> Path:
-    arguments = ["firmware", "--board", board, "--model", str(model), "-o", str(folder)]
-    assert main([*arguments, "--max-attenuation-db", "20"]) == 0
-    return folder
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -118,15 +103,76 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert [p.name for p in tmp_path.rglob("*")] == ["full", "mine"]
 
 
-def test_a_model_that_does_not_fit_is_refused_with_figures(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("cut", "damaged, or not the model of its card"),
+        ("foreign", "not a .tflite model"),
+        ("card", "damaged, or not the model of its card"),
+        ("no card", "a model NAME.tflite needs its card NAME.json beside it"),
+        ("states", "dilation is 0, below 1"),
+    ],
+)
+def test_a_wrong_model_is_one_line_and_leaves_nothing(
+    damage: str, expected: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = replace(read_board("cortex_m4f"), flash_kb=32)
-    monkeypatch.setattr(budget, "list_models", list)
-    with pytest.raises(BudgetError, match="too much flash; no shipped model fits") as caught:
-        generate(small, str(model), Settings(), tmp_path / "new")
-    assert re.search(r"flash +\d+ KB +32 KB  too much", caught.value.table)
+    content, card = model.read_bytes(), model.with_suffix(".json").read_text()
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "foreign":
+        content = b"GGUF" + content[:4] + bytes(100)
+    elif damage == "card":
+        card = card.replace(hashlib.sha256(content).hexdigest(), "0" * 64)
+    elif damage == "states":
+        card = card.replace('"dilation": 3', '"dilation": 0')
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "model.tflite").write_bytes(content)
+    if damage != "no card":
+        (folder / "model.json").write_text(card)
+    target = tmp_path / "new"
+    arguments = ("--board", "cortex_m7", "--model", str(folder / "model.tflite"), "-o", str(target))
+    assert expected in error_of(capsys, *arguments)
+    assert not target.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+def test_a_missing_toolchain_is_one_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need("make", "make")
+    folder = project("cortex_m55", model, tmp_path / "project")
+    done = subprocess.run(
+        ["make", "-s", "-C", str(folder), "CROSS=nosuch-"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "nosuch-gcc is missing: apt install gcc-arm-none-eabi" in done.stderr
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "make").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    arguments = ("--board", "cortex_m55", "--model", str(model), "-o", str(tmp_path / "new"))
+    error = error_of(capsys, *arguments, "--measure")
+    assert "arm-none-eabi-gcc is missing, and measuring needs it: apt install gcc-arm" in error
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_figures_are_measured_on_request(model: Path, tmp_path: Path) -> None:
+    need_board_tools()
+    folder = project("cortex_m4f", model, tmp_path / "project", "--measure")
+    assert not (folder / "build").exists()
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    measured, limits = manifest["measured"], manifest["at_most"]
+    assert 0 < measured["text_bytes"] <= limits["code_bytes"]
+    assert 0 < measured["model_bytes"] <= limits["weights_and_tables_bytes"]
+    assert 0 < measured["memory_bytes"] <= limits["state_and_activations_bytes"]
+    assert (measured["data_bytes"], measured["bss_bytes"]) == (0, 8)  # two pointers to the memory
+    cycles = 168e6 * 0.008
+    assert measured["percent_of_hop"] == round(100 * measured["instructions_per_hop"] / cycles, 1)
+    assert "when this was generated, built with arm-none-eabi-gcc" in manifest["measured_how"]
 
 
 # --- on this machine -----------------------------------------------------------------------------
@@ -164,50 +210,49 @@ def test_the_project_has_the_bytes_of_the_host_under_sanitizers(
 # --- on emulated boards --------------------------------------------------------------------------
 
 
-def make(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["make", "-s", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def text_bytes(folder: Path) -> int:
-    """Return the bytes of code and constant tables, without the model's."""
-    objects = [*folder.glob("build/core/*.o"), folder / "build" / "edgesep.o"]
-    command = ["arm-none-eabi-size", "-t", *map(str, objects)]
-    total = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return int(total.splitlines()[-1].split()[0])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 def test_firmware_has_the_bytes_of_the_host(
     board: str, model: Path, sounds: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    need("make", "make")
-    need("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
-    need("qemu-system-arm", "qemu-system-arm")
+    need_board_tools()
     folder = project(board, model, tmp_path / "project")
     source, expected = sounds
-    make(folder, "firmware.elf")
-    printed = make(folder, "qemu", f"IN={source}", f"OUT={tmp_path / 'out.wav'}")
+    build(folder, board, "firmware.elf")
+    numbers = figures(run_wav(folder, source, tmp_path / "out.wav"))
     assert (tmp_path / "out.wav").read_bytes() == expected.read_bytes()
-    figures = {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)", printed, re.M)}
     limits = json.loads((folder / "MANIFEST.json").read_text())["at_most"]
-    assert figures["memory"] <= limits["state_and_activations_bytes"]
-    assert 0 < figures["stack"] <= STACK_BYTES
-    assert text_bytes(folder) <= CODE_BYTES
+    assert numbers["memory"] <= limits["state_and_activations_bytes"]
+    assert 0 < numbers["stack"] <= STACK_BYTES
     symbols = subprocess.run(
         ["arm-none-eabi-nm", str(folder / "libedgesep.a")],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    undefined = set(re.findall(r"\bU (\w+)", symbols)) - set(re.findall(r"\b[TRDB] (\w+)", symbols))
+    defined = set(re.findall(r"\b[TRDBV] (\w+)", symbols))
+    undefined = set(re.findall(r"\bU (\w+)", symbols)) - defined
+    # No heap, no stdio: nothing but these, and the compiler's own arithmetic.
     assert {name for name in undefined if not name.startswith("__aeabi_")} <= {
-        "memcpy",
-        "memmove",
-        "memset",
-    }
+        "memcpy", "memmove", "memset",
+    }  # fmt: skip
+    check_double_buffer(folder, source, expected, tmp_path)
+
+
+def check_double_buffer(folder: Path, source: Path, expected: Path, scratch: Path) -> None:
+    """Run the DMA example under real interrupts: in time, and far too fast."""
+    hop, delay = 128, 128
+    printed = figures(run_wav(folder, source, scratch / "dma.wav", "qemu-dma"))
+    sound, _ = soundfile.read(scratch / "dma.wav", dtype="int16")
+    whole, _ = soundfile.read(expected, dtype="int16")
+    assert printed == {"hops": len(whole) // hop, "late": 0}
+    assert len(sound) == len(whole) // hop * hop
+    lag = 2 * hop + delay
+    np.testing.assert_array_equal(sound[lag:], whole[: len(sound) - lag])
+    assert not sound[: 2 * hop].any()
+    printed = figures(run_wav(folder, source, scratch / "late.wav", "qemu-dma", PERIOD="60000"))
+    sound, _ = soundfile.read(scratch / "late.wav", dtype="int16")
+    assert printed["hops"] // 2 < printed["late"] < printed["hops"]
+    silent = (sound.reshape(-1, hop) == 0).all(axis=1)
+    assert silent.sum() >= printed["late"] - 1  # the last one would have come after the end
 
 
 CASES_MAIN = """
@@ -260,8 +305,7 @@ def kernel_cases() -> list[QGraph]:
 def test_kernels_of_a_board_have_the_bytes_of_the_host(
     board: str, model: Path, tmp_path: Path
 ) -> None:
-    need("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
-    need("qemu-system-arm", "qemu-system-arm")
+    need_board_tools()
     folder = project(board, model, tmp_path / "project")
     shutil.rmtree(folder / "model")
     (folder / "model").mkdir()
@@ -284,7 +328,7 @@ def test_kernels_of_a_board_have_the_bytes_of_the_host(
     counts = f"const int case_count = {len(rows)}, frames = 9;\n"
     (folder / "example" / "main_wav.c").write_text(f"{CASES_MAIN}\n{table}\n{counts}")
     (folder / "edgesep.c").write_text('#include "edgesep_status.h"\n')
-    make(folder, "firmware.elf")
+    build(folder, board, "firmware.elf")
     done = subprocess.run(
         ["make", "-s", "-C", str(folder), "qemu", "IN=none", "OUT=none"],
         capture_output=True, text=True, check=False,

@@ -17,7 +17,15 @@ from edgesep.firmware.boards import Board
 from edgesep.firmware.costs import ERROR_PERCENT, estimate
 from edgesep.models import find_model, list_models
 
-__all__ = ["CODE_BYTES", "STACK_BYTES", "BudgetError", "Needs", "check_budget", "needs_of"]
+__all__ = [
+    "CODE_BYTES",
+    "STACK_BYTES",
+    "BudgetError",
+    "Needs",
+    "check_budget",
+    "exceeded",
+    "needs_of",
+]
 
 CODE_BYTES = 30 << 10
 """Flash that the core's code and tables take at most, on any of the boards; tested."""
@@ -82,18 +90,19 @@ def _constant_bytes(value: Any) -> int:
 
 def check_budget(board: Board, card: Card, needs: Needs) -> None:
     """Raise BudgetError, naming the largest shipped model that fits, unless this one does."""
-    exceeded = _exceeded(board, needs)
-    if not exceeded:
+    beyond = exceeded(board, needs)
+    if not beyond:
         return
     fitting = _largest_that_fits(board)
     advice = f"the largest model that fits is {fitting}" if fitting else "no shipped model fits"
     raise BudgetError(
-        f"{card.name} does not fit {board.name}: too much {' and '.join(exceeded)}; {advice}",
+        f"{card.name} does not fit {board.name}: too much {' and '.join(beyond)}; {advice}",
         _table(board, card, needs),
     )
 
 
-def _exceeded(board: Board, needs: Needs) -> list[str]:
+def exceeded(board: Board, needs: Needs) -> list[str]:
+    """Return which budgets a model exceeds: "flash", "RAM", "computation"."""
     percent = needs.hop_percent(board)
     tests = {
         "flash": needs.flash_bytes > board.flash_bytes,
@@ -108,13 +117,13 @@ def _largest_that_fits(board: Board) -> str | None:
     for name in list_models():
         path, card = find_model(name)
         needs = needs_of(board, card.contract, compile_model(path, card))
-        if not _exceeded(board, needs):
+        if not exceeded(board, needs):
             fitting.append((needs.weights_and_tables, name))
     return max(fitting)[1] if fitting else None
 
 
 def _table(board: Board, card: Card, needs: Needs) -> str:
-    exceeded = _exceeded(board, needs)
+    beyond = exceeded(board, needs)
     rows = [
         ("flash", _kb(needs.flash_bytes), _kb(board.flash_bytes), "flash"),
         ("RAM", _kb(needs.ram_bytes), _kb(board.ram_bytes), "RAM"),
@@ -126,7 +135,7 @@ def _table(board: Board, card: Card, needs: Needs) -> str:
         )
     lines = [f"{'':<20}{card.name + ' needs':>22}{board.name + ' has':>26}"]
     for title, need, budget, name in rows:
-        verdict = "  too much" if name in exceeded else ""
+        verdict = "  too much" if name in beyond else ""
         lines.append(f"{title:<20}{need:>22}{budget:>26}{verdict}")
     lines.append(
         f"Instructions are estimated to {ERROR_PERCENT}%; the board's are "

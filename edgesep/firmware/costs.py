@@ -60,7 +60,8 @@ def _terms(plan: Plan, kind: int, index: int) -> Terms:
         positions = f.out_height * f.out_width
         taps = f.kernel_height * f.kernel_width
         outputs = positions * f.out_channels
-        return "depthwise", (1, positions, outputs, outputs * taps)
+        by_four = f.in_channels == f.out_channels and f.out_channels % 4 == 0
+        return "depthwise" if by_four else "depthwise_any", (1, positions, outputs, outputs * taps)
     if kind == SUM:
         return "sum", (1, plan.sums[index].count)
     if kind == COPY:

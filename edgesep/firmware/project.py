@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,9 +16,9 @@ from edgesep.contract import FrameContract
 from edgesep.engine.exact import compile_model
 from edgesep.engine.plan import Plan
 from edgesep.engine.source import comment_text, constant, network_source
-from edgesep.errors import EdgesepError
 from edgesep.firmware.boards import Board, read_board
 from edgesep.firmware.budget import Needs, check_budget, needs_of
+from edgesep.firmware.folder import check_folder, write_folder
 from edgesep.firmware.manifest import manifest, measured_here, shipped_figures
 from edgesep.firmware.measure import measure, tool_versions
 from edgesep.firmware.part import Part
@@ -75,7 +74,7 @@ def generate(
     a missing compiler; then nothing is left behind.
     """
     board = read_board(board) if isinstance(board, str) else board
-    _check_folder(folder)
+    check_folder(folder)
     tools = tool_versions() if measured else None
     path, card = find_model(model or board.model)
     plan = compile_model(path, card)
@@ -95,7 +94,7 @@ def generate(
         content = manifest(board, card, contract, settings, needs, figures, parts, files)
         (whole / MANIFEST).write_bytes(content)
 
-    _write(files, folder, finish)
+    write_folder(files, folder, finish)
 
 
 def _measure_copy(
@@ -207,32 +206,3 @@ extern const uint16_t edgesep_model_gains_q15[256]; /* attenuation limit and mix
 
 #endif
 """
-
-
-def _check_folder(folder: Path) -> None:
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise EdgesepError(f"{folder}: exists and is not an empty folder: name another")
-    except OSError as error:
-        raise EdgesepError(f"{folder}: cannot write the project ({error.strerror})") from error
-
-
-def _write(files: dict[str, bytes], folder: Path, finish: Callable[[Path], None]) -> None:
-    """Write beside the target first, so that there is the whole project or nothing.
-
-    finish: called with the folder before it gets its name.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=".edgesep-", dir=folder.absolute().parent) as part:
-            whole = Path(part) / "project"
-            for name, content in files.items():
-                path = whole / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            finish(whole)
-            os.chmod(whole, 0o755)
-            if folder.exists():
-                folder.rmdir()
-            whole.rename(folder)
-    except OSError as error:
-        raise EdgesepError(f"{folder}: cannot write the project ({error.strerror})") from error
