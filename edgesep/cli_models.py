@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgesep.errors import ModelError, one_line
 
 if TYPE_CHECKING:
+    from edgesep.model_boards import Fit
     from edgesep.model_facts import ModelFacts
 
 __all__ = ["add_model_command"]
@@ -23,6 +24,8 @@ NOTES = """\
 
 A model is NAME.tflite with its card NAME.json. Your own are kept in ~/.local/share/edgesep/models
 (XDG_DATA_HOME), or in the folder that EDGESEP_MODELS names; to remove one, delete its two files.
+`fits` goes by flash, RAM and estimated instructions of the boards that `edgesep firmware` knows;
+for computers, `edgesep bench` measures which models keep up.
 Each model is checked before it is loaded: bytes that are not those of the card run nowhere.
 
 exit status: 0 all is well, 1 a model is not, 2 wrong usage
@@ -66,27 +69,38 @@ def _list(options: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
+    from edgesep.model_boards import fits
     from edgesep.model_facts import facts, named_models
 
-    found: list[ModelFacts] = []
+    found: list[tuple[ModelFacts, list[Fit] | None]] = []
     failed = 0
     for name in named_models():
         try:
-            found.append(facts(name))
+            found.append((facts(name), fits(name)))
         except ModelError as error:
             print(f"edgesep: error: {one_line(str(error))}", file=sys.stderr)
             failed = 1
     if options.json:
-        print(json.dumps([asdict(item) for item in found]))
+        print(json.dumps([{**asdict(item), "boards": _as_json(on)} for item, on in found]))
         return failed
     from edgesep.table import print_table
 
-    columns = ("model", "origin", "ms", "file kB", "parameters", "MMAC/s", "memory kB", "SHA-256")
-    print_table(columns, [_row(item) for item in found])
+    columns = (
+        "model", "origin", "ms", "file kB", "parameters", "MMAC/s", "memory kB", "SHA-256",
+        "fits Cortex",
+    )  # fmt: skip
+    print_table(columns, [_row(item, on) for item, on in found])
     return failed
 
 
-def _row(item: ModelFacts) -> tuple[str, ...]:
+def _as_json(boards: list[Fit] | None) -> list[dict[str, Any]] | None:
+    from dataclasses import asdict
+
+    return None if boards is None else [asdict(fit) for fit in boards]
+
+
+def _row(item: ModelFacts, boards: list[Fit] | None) -> tuple[str, ...]:
+    fitting = [fit.board.removeprefix("cortex_") for fit in boards or () if not fit.too_much]
     return (
         f"{item.name} {item.version}",
         item.origin,
@@ -96,6 +110,7 @@ def _row(item: ModelFacts) -> tuple[str, ...]:
         f"{item.macs_per_s / 1e6:.1f}",
         "?" if item.memory_bytes is None else f"{item.memory_bytes / 1000:.0f}",
         item.sha256[:12],
+        "?" if boards is None else ", ".join(fitting) or "no microcontroller",
     )
 
 
@@ -103,13 +118,15 @@ def _show(options: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
+    from edgesep.model_boards import fits
     from edgesep.model_facts import facts
     from edgesep.models import find_model
 
-    item = facts(options.model)
+    item, boards = facts(options.model), fits(options.model)
     _, card = find_model(options.model)
     if options.json:
-        print(json.dumps({**asdict(item), "card": json.loads(card.to_json())}))
+        document = {**asdict(item), "boards": _as_json(boards)}
+        print(json.dumps({**document, "card": json.loads(card.to_json())}))
         return 0
     memory = "unknown: the C core is not built" if item.memory_bytes is None else (
         f"{item.memory_bytes} bytes a stream (engine exact, front end included)"
@@ -128,8 +145,30 @@ def _show(options: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{one_line(name):<{width}}  {one_line(value)}")
+    _print_boards(boards or [])
     _print_scores(card.scores)
     return 0
+
+
+def _print_boards(boards: list[Fit]) -> None:
+    """Print what the model needs on each board, and what the board has."""
+    from edgesep.table import print_table
+
+    rows = [
+        (
+            fit.board,
+            f"{fit.flash_bytes / 1024:.0f} of {fit.flash_budget / 1024:.0f}",
+            f"{fit.ram_bytes / 1024:.0f} of {fit.ram_budget / 1024:.0f}",
+            "?" if fit.hop_percent is None else f"{fit.hop_percent:.0f}% of "
+            f"{fit.hop_budget_percent:g}%",
+            f"too much {' and '.join(fit.too_much)}" if fit.too_much else "fits",
+            fit.like,
+        )
+        for fit in boards
+    ]  # fmt: skip
+    if rows:
+        print()
+        print_table(("board", "flash KB", "RAM KB", "instructions", "", "like"), rows)
 
 
 def _print_scores(scores: Mapping[str, Any]) -> None:

@@ -12,13 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgesep import native
 from edgesep.card import read_card, write_card
 from edgesep.cli import main
 from edgesep.engine import ENGINE_NAMES
+from edgesep.engine.exact import compile_model
 from edgesep.engine.graph import read_graph
 from edgesep.errors import ModelError
+from edgesep.firmware.boards import Board, firmware_boards, read_board
+from edgesep.firmware.budget import check_budget, needs_of
 from edgesep.isolator import Isolator
 from edgesep.model_add import add_model
+from edgesep.model_boards import fits
 from edgesep.model_facts import facts, graph_macs, verify
 from edgesep.models import find_model, list_models, user_folder, user_models
 from tests import helpers
@@ -132,6 +137,34 @@ def test_shipped_models_verify(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert card.macs_per_frame == graph_macs(read_graph(path.read_bytes()))
     assert main(["model", "show", name]) == 0
     assert "scores" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not native.available(), reason="the C core, which counts memory, is not built")
+def test_boards_fit_as_firmware_takes_them(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = read_card(made.with_suffix(".json"))
+    plan = compile_model(made, card)
+    found = fits(str(made))
+    assert found is not None and [fit.board for fit in found] == firmware_boards()
+    assert all(fit.too_much == () for fit in found)
+    small = {"flash": {"flash_kb": 32}, "RAM": {"ram_kb": 4}, "computation": {"clock_mhz": 1.0}}
+    for budget, change in small.items():
+
+        def smaller(name: str, change: dict[str, float] = change) -> Board:
+            return replace(read_board(name), **change)  # type: ignore[arg-type]
+
+        monkeypatch.setattr("edgesep.model_boards.read_board", smaller)
+        (fit,) = [fit for fit in fits(str(made)) or () if fit.board == "cortex_m4f"]
+        assert fit.too_much == (budget,)
+        board = smaller("cortex_m4f")
+        with pytest.raises(ModelError, match=f"too much {budget}"):
+            check_budget(board, card, needs_of(board, card.contract, plan))
+        assert main(["model", "show", str(made)]) == 0
+        assert f"too much {budget}" in capsys.readouterr().out
+        assert main(["model", "show", str(made), "--json"]) == 0
+        boards = {fit["board"]: fit for fit in json.loads(capsys.readouterr().out)["boards"]}
+        assert boards["cortex_m4f"]["too_much"] == [budget]
 
 
 def test_verify_says_what_is_wrong(
