@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from edgesep.engine.runtime import load_delegate, make_interpreter
 from edgesep.errors import EngineError, SettingsError
 from edgesep.settings import Settings
 from tests.helpers import BANDS, write_random_model
+from tests.test_coral import make_compiler
 from tests.tflite_files import compiled_twin
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -149,6 +151,15 @@ def test_the_delegate_runs_the_compiled_model_with_its_states(stand_in, model, c
     del engine
     tried = ["create without options", "prepare 1", "claimed 0", "destroy a delegate"]
     assert log.read_text().splitlines() == tried + tried  # in the child, then here
+    assert capfd.readouterr().err == ""
+
+
+def test_a_device_that_comes_back_late_is_waited_for(stand_in, model, capfd, monkeypatch):
+    monkeypatch.setattr(edgetpu, "RETRY_S", 0.01)
+    log = stand_in("busy")
+    assert open_engine("edgetpu", model, card_of(model)).name == "edgetpu"
+    asked = [line for line in log.read_text().splitlines() if line.startswith("create")]
+    assert len(asked) == 3  # by the child, in vain, and again
     assert capfd.readouterr().err == ""
 
 
@@ -398,6 +409,21 @@ def test_live_sound_takes_the_engine(stand_in, model):
     # It waits for a microphone that is not there, with the model opened.
     assert b"edgetpu:usb: ai-edge-litert" in done.stderr
     assert b"no such" in done.stderr
+
+
+def test_what_was_compiled_runs_without_more_words(stand_in, tmp_path, monkeypatch, capfd):
+    log = stand_in()
+    path = write_random_model(tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "twin").write_bytes(compiled_twin(path.read_bytes()))
+    make_compiler(programs, "maps", tmp_path / "twin")
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("EDGESEP_CORAL", str(tmp_path / "coral"))
+    assert main(["coral", "compile", str(path)]) == 0
+    assert open_engine("edgetpu", path, card_of(path)).name == "edgetpu"
+    assert "claimed 0" in log.read_text()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["edgetpu", "edgetpu:usb", "edgetpu:pci:1", "edgetpu::0"])

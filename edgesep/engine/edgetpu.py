@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from edgesep.engine import Engine
 
 __all__ = ["EdgeTpuEngine", "open_edgetpu"]
+
+RETRIES, RETRY_S = 10, 0.5
 
 
 def open_edgetpu(name: str, model_path: Path, card: Card) -> Engine:
@@ -68,7 +71,7 @@ class EdgeTpuEngine:
         if not found.works:
             raise EngineError(found.reason)
         try:
-            delegate = load_delegate(library, device)
+            delegate = _load_again(library, device)
             self._interpreter = make_interpreter(content, reference=False, delegate=delegate)
             inputs = map(end_of, self._interpreter.get_input_details())
             outputs = map(end_of, self._interpreter.get_output_details())
@@ -116,6 +119,16 @@ class EdgeTpuEngine:
             self._cpu.reset()
         for state in self._states:
             state.ring.reset()
+
+
+def _load_again(library: str, device: str) -> Any:
+    """Load the delegate; the device may still be on its way back from the process that tried it."""
+    for _ in range(RETRIES):
+        try:
+            return load_delegate(library, device)
+        except ValueError:  # what a runtime makes of a delegate that could not be had
+            time.sleep(RETRY_S)
+    return load_delegate(library, device)
 
 
 class _State:
