@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/*/*.c edgesep/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick live soak lint format bench clean
+.PHONY: help demo test quick live soak lint format bench tflm clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,8 +24,8 @@ quick: $(VENV)/dev.stamp ## run the tests that take under a minute together
 	    -k "not sanitizers and not warnings"
 
 # Wants the extra "audio", PulseAudio, and a machine with nothing else to do.
-live: $(VENV)/dev.stamp ## run the live loop for three minutes at 44.1 and 48 kHz
-	EDGESEP_LIVE_SECONDS=180 $(BIN)/python -m pytest tests/test_live.py -k unharmed -s
+live: $(VENV)/dev.stamp ## measure the live loop for a quarter of an hour: sound, load, latency
+	$(BIN)/python benchmarks/live.py
 
 soak: $(VENV)/dev.stamp ## run the live loop for twenty minutes; plots load and latency
 	$(BIN)/python benchmarks/soak.py
@@ -41,6 +41,11 @@ format: $(VENV)/dev.stamp ## put the code into the common format
 
 bench: $(VENV)/bench.stamp ## measure the transforms and the frame path
 	$(BIN)/python benchmarks/stft.py
+
+# SOURCES: checkouts of tflite-micro, CMSIS-NN, flatbuffers, gemmlowp and ruy; nothing is fetched.
+tflm: $(VENV)/dev.stamp ## count TFLM + CMSIS-NN's instructions beside ours (SOURCES=DIR)
+	@test -n "$(SOURCES)" || { echo "make tflm SOURCES=DIR, see docs/tflm.md" >&2; exit 2; }
+	$(BIN)/python benchmarks/tflm.py --sources "$(SOURCES)" --build build/tflm
 
 clean: ## remove what the commands here made; trained weights in build/ stay
 	rm -rf $(VENV) build/lib.* build/temp.* build/bdist.* dist demo_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from edgesep.errors import SettingsError
+
+if TYPE_CHECKING:
+    from edgesep.settings import Settings
 
 __all__ = ["add_firmware_command"]
 
@@ -15,6 +20,14 @@ for QEMU and a Makefile. Its output is byte for byte that of `edgesep file --eng
 
   edgesep firmware --board cortex_m55 -o firmware/
   make -C firmware qemu IN=in.wav OUT=out.wav     needs gcc-arm-none-eabi, qemu-system-arm
+
+  edgesep firmware --board cortex_m55_ethos_u55 --npu ethos-u55-128 -o firmware/
+  edgesep firmware --for tflm -o tflm/
+
+--npu adds the folder npu/: the model compiled by Vela (pip install 'edgesep[npu]') and the code
+that runs it on an Ethos-U under TensorFlow Lite for Microcontrollers (TFLM); models with operators
+that would stay on the CPU are refused. --for tflm writes the model for TFLM on any processor: its
+bytes, its states, the operators to register, the size of the arena, and the frame path.
 
 boards: cortex_m4f, cortex_m7, cortex_m33, cortex_m55, cortex_m55_ethos_u55, or a .yaml file like
 those of firmware_configs/. A model that does not fit the board's flash, RAM or clock is refused,
@@ -34,9 +47,16 @@ def add_firmware_command(commands: Any) -> None:
         allow_abbrev=False,
     )
     add = command.add_argument
-    add("--board", required=True, metavar="NAME", help="board, or a .yaml file that describes one")
+    add("--board", metavar="NAME", help="board, or a .yaml file that describes one")
+    add("--for", dest="target", choices=("board", "tflm"), default="board",
+        help="a project for the board, or the model for TFLM (default: board)")  # fmt: skip
+    add("--npu", metavar="NAME", help="also for an Ethos-U, as Vela names it: ethos-u55-128 ..")
     add("-o", "--out", required=True, metavar="DIR", help="folder to write, new or empty")
-    add("--model", metavar="NAME", help="model name or .tflite path (default: the board's)")
+    add(
+        "--model",
+        metavar="NAME",
+        help="model name or .tflite path (default: the board's; for tflm: small-16ms)",
+    )
     add("--max-attenuation-db", type=float, metavar="DB",
         help="turn background down by no more than this, 0 to 100 dB (default: 40)")  # fmt: skip
     add("--wet", type=float, metavar="SHARE",
@@ -57,11 +77,36 @@ def _run(options: argparse.Namespace) -> int:
     names = ("max_attenuation_db", "wet", "output", "latency_ms")
     chosen = {name: getattr(options, name) for name in names}
     settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+    if options.target == "tflm":
+        return _run_tflm(options, settings)
+    if options.board is None:
+        raise SettingsError("--board is missing: name a board, or say --for tflm")
+    makers = []
+    if options.npu is not None:
+        from edgesep.firmware.npu import npu_part
+
+        makers.append(npu_part(options.npu, settings))
     try:
         generate(
-            options.board, options.model, settings, Path(options.out), measured=options.measure
+            options.board,
+            options.model,
+            settings,
+            Path(options.out),
+            measured=options.measure,
+            part_makers=makers,
         )
     except BudgetError as error:
         print(error.table, file=sys.stderr)
         raise
+    return 0
+
+
+def _run_tflm(options: argparse.Namespace, settings: Settings) -> int:
+    from edgesep.firmware.tflm import generate_tflm
+    from edgesep.models import DEFAULT_MODEL
+
+    for name in ("board", "npu", "measure"):
+        if getattr(options, name):
+            raise SettingsError(f"--{name} does not go with --for tflm: leave one of them out")
+    generate_tflm(options.model or DEFAULT_MODEL, settings, Path(options.out))
     return 0

@@ -170,13 +170,20 @@ class CStream:
         check(self._reset(self._state))
 
 
-def stream_memory_bytes(contract: FrameContract, plan: Plan) -> int:
-    """Return the memory of a one-channel stream, front end and network, aligned to 16 bytes."""
+def frontend_memory_bytes(contract: FrameContract) -> int:
+    """Return the memory of a one-channel front end, aligned to 16 bytes."""
     _, lib = library()
     description, _edges = _contract(contract, 1)
-    frontend = lib.edgesep_frontend_size(description)
-    network = CNetwork(plan)
-    return sum(-(-int(size) // 16) * 16 for size in (frontend, network.memory_bytes))
+    return _aligned(lib.edgesep_frontend_size(description))
+
+
+def stream_memory_bytes(contract: FrameContract, plan: Plan) -> int:
+    """Return the memory of a one-channel stream, front end and network, aligned to 16 bytes."""
+    return frontend_memory_bytes(contract) + _aligned(CNetwork(plan).memory_bytes)
+
+
+def _aligned(size: int) -> int:
+    return -(-int(size) // 16) * 16
 
 
 class CNetwork:

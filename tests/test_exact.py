@@ -80,14 +80,15 @@ def test_streams_have_the_bytes_of_litert_reference_kernels(
 class TFLMEngine:
     """TensorFlow Lite for Microcontrollers on this machine, fed like the others."""
 
-    def __init__(self, path: Path, card: Card) -> None:
+    def __init__(self, path: Path, card: Card, arena_bytes: int = 1 << 20) -> None:
         from tflite_micro.python.tflite_micro import runtime
 
         graph = read_graph(path.read_bytes())
         names = [tensor.name for tensor in graph.inputs]
         outputs = [tensor.name for tensor in graph.outputs]
         zeros = {tensor.name: tensor.zero_point for tensor in graph.inputs}
-        self._interpreter = runtime.Interpreter.from_bytes(path.read_bytes(), arena_size=1 << 20)
+        content = path.read_bytes()
+        self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
         self._features, self._mask = names.index("features"), outputs.index("mask")
         self._rings = [
             (

@@ -29,7 +29,7 @@ from edgesep.mask import gain_table_q15
 from edgesep.models import find_model, read_model
 from edgesep.settings import Settings
 
-__all__ = ["MANIFEST_FORMAT", "generate_tflm", "tflm_figures", "tflm_files"]
+__all__ = ["MANIFEST_FORMAT", "fill", "generate_tflm", "tflm_figures", "tflm_files", "zeros_of"]
 
 MANIFEST_FORMAT = 1
 _WIDTH = 100
@@ -83,10 +83,12 @@ def generate_tflm(model: str, settings: Settings, folder: Path) -> None:
     contract = with_latency(card.contract, settings.latency_ms)
     files = tflm_files(content, card, contract, settings, zeros_of(content, card), CPU_METHODS)
     words = {"MODEL": comment_text(card.name), "VERSION": comment_text(card.version),
+             "CORE": "core", "LIBRARY": "edgesep_tflm", "BOARD_FILES": "",
+             "CPU_FLAGS": "-mcpu=cortex-m55 -mthumb -mfloat-abi=hard",
              "LICENCE": comment_text(card.licence or "a licence that its card does not state"),
              "LATENCY_MS": f"{contract.latency_samples / 16:g}"}  # fmt: skip
     for name, target in _FOLDER_TEMPLATES.items():
-        files[target] = _fill(_template(name), words).encode()
+        files[target] = fill(_template(name), words).encode()
     for entry in resources.files("edgesep.core").iterdir():
         if entry.name.endswith((".c", ".h")) and entry.name not in _NETWORK_FILES:
             files[f"core/{entry.name}"] = entry.read_bytes()
@@ -122,7 +124,7 @@ def tflm_files(
     if not states:
         raise ModelError(f"{card.name}: has no stateful layer, which this code expects")
     words = {"MODEL": comment_text(card.name)}
-    files = {target: _fill(_template(name), words) for name, target in _TEMPLATES.items()}
+    files = {target: fill(_template(name), words) for name, target in _TEMPLATES.items()}
     files["model_data.h"] = _data_header(layout, card, contract, len(content))
     files["model_data.c"] = _data_source(content, card, contract, settings, states)
     files["edgesep_resolver.h"] = _resolver(layout, methods)
@@ -304,5 +306,6 @@ def _template(name: str) -> str:
     return (folder / name).read_text(encoding="utf-8")
 
 
-def _fill(template: str, words: Mapping[str, str]) -> str:
+def fill(template: str, words: Mapping[str, str]) -> str:
+    """Return a template with every @WORD@ that `words` knows replaced."""
     return re.sub(r"@([A-Z_]+)@", lambda match: words.get(match[1], match[0]), template)

@@ -2,6 +2,7 @@
 #include "edgesep_tflm.h"
 
 #include <cstring>
+#include <new>
 
 #include "edgesep_resolver.h"
 #include "edgesep_status.h"
@@ -43,22 +44,24 @@ bool ends_fit() {
     return true;
 }
 
-/* The one interpreter. Its objects live as long as the program. */
+/* The one interpreter. It lives as long as the program, so nothing is registered to destroy it. */
 bool start() {
+    alignas(tflite::MicroInterpreter) static uint8_t storage[sizeof(tflite::MicroInterpreter)];
+    alignas(edgesep_resolver) static uint8_t resolver_storage[sizeof(edgesep_resolver)];
     const tflite::Model *model = tflite::GetModel(edgesep_model_data);
     if (model->version() != TFLITE_SCHEMA_VERSION) {
         return false;
     }
-    static edgesep_resolver resolver;
-    if (edgesep_add_operators(resolver) != kTfLiteOk) {
+    edgesep_resolver *resolver = new (resolver_storage) edgesep_resolver;
+    if (edgesep_add_operators(*resolver) != kTfLiteOk) {
         return false;
     }
-    static tflite::MicroInterpreter only(model, resolver, arena, sizeof arena);
-    if (only.AllocateTensors() != kTfLiteOk) {
-        return false;
+    interpreter = new (storage) tflite::MicroInterpreter(model, *resolver, arena, sizeof arena);
+    if (interpreter->AllocateTensors() == kTfLiteOk && ends_fit()) {
+        return true;
     }
-    interpreter = &only;
-    return ends_fit();
+    interpreter = nullptr;
+    return false;
 }
 
 /* Columns of the frames t - taps * dilation .. t - dilation, oldest first. */
