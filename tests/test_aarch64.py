@@ -1,104 +1,77 @@
-"""The same bits on aarch64, emulated by qemu: the C core, and the NumPy twin where Python runs.
+"""The same bits on 64-bit Arm, emulated by qemu: core, NumPy twin, and the installed wheel.
 
-`scripts/aarch64_sysroot.sh` makes the emulated Python.
+The Pythons are those of Raspberry Pi OS bookworm and trixie; `scripts/emulated_python.py` makes
+them. One wheel, built under the first, is installed in both.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgesep import native
-from tests import core_jobs, network_jobs, signals
-from tests.helpers import BANDS, random_contract, write_random_model
+from tests import core_jobs, emulated, signals
 
-pytestmark = pytest.mark.aarch64
+pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parent.parent
-SYSROOT = Path(os.environ.get("EDGESEP_AARCH64", ROOT / "build" / "aarch64"))
-FRAMES = 10_000
-
-
-def need(program: str, package: str) -> str:
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"{program} is not installed (apt install {package})")
-    return path
+TREES = ["arm64-bookworm", "arm64-trixie"]
 
 
 @pytest.fixture(scope="module")
-def emulated_core(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return the command that runs the core's driver, built for aarch64."""
-    qemu = need("qemu-aarch64", "qemu-user")
-    compiler = need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
-    directory = tmp_path_factory.mktemp("aarch64")
-    return [qemu, str(core_jobs.build_driver(compiler, ["-O3", "-static"], directory))]
+def wheel() -> Path:
+    return emulated.wheel(emulated.tree("arm64-bookworm"))
 
 
-BACKENDS = ["c", "numpy"] if native.available() else ["numpy"]
-
-
-def test_frames_have_the_same_bits(emulated_core: list[str]) -> None:
-    frames = signals.adversarial_frames(FRAMES, 11)
-    result = core_jobs.run_driver(emulated_core, core_jobs.frames_job(frames))
-    for backend in BACKENDS:
-        assert result == core_jobs.frames_result(frames, backend)
-
-
-def test_streams_have_the_same_bits(emulated_core: list[str]) -> None:
-    streams = list(core_jobs.streams(100))
-    result = core_jobs.run_driver(emulated_core, b"".join(map(core_jobs.stream_job, streams)))
-    for backend in BACKENDS:
-        assert result == b"".join(core_jobs.stream_result(s, backend) for s in streams)
-
-
-def test_bad_arguments_get_status_codes(emulated_core: list[str]) -> None:
-    done = subprocess.run([*emulated_core, "check"], capture_output=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+def test_the_core_has_the_same_bits(tmp_path: Path) -> None:
+    qemu = emulated.need("qemu-aarch64", "qemu-user")
+    compiler = emulated.need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+    emulated.check_core([qemu], compiler, tmp_path)
 
 
 def test_the_network_has_the_same_bits(tmp_path: Path) -> None:
-    qemu = need("qemu-aarch64", "qemu-user")
-    compiler = need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
-    model = write_random_model(tmp_path)
-    flags = ["-O3", "-static"]
-    driver = network_jobs.build_network_driver(compiler, flags, tmp_path, model)
-    for features in (
-        network_jobs.speech_features(random_contract(), 1000),
-        network_jobs.random_features(1000, BANDS),
-    ):
-        result = core_jobs.run_driver([qemu, str(driver)], features.tobytes())
-        assert result == network_jobs.masks(model, features).tobytes()
+    qemu = emulated.need("qemu-aarch64", "qemu-user")
+    compiler = emulated.need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+    emulated.check_network([qemu], compiler, tmp_path)
+
+
+def test_one_wheel_serves_every_python(wheel: Path) -> None:
+    assert "-cp310-abi3-linux_aarch64" in wheel.name
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_installed_wheel_gives_the_same_bytes(name: str, wheel: Path, tmp_path: Path) -> None:
+    """The fast engine's, too: LiteRT has the same version, on another processor."""
+    tree = emulated.tree(name)
+    emulated.install(tree, wheel)
+    results, said = emulated.isolate_both(tree, tmp_path, ["exact", "fast"])
+    assert said["core"] is True
+    emulated.assert_same_bytes(results)
 
 
 TWIN = """
-import sys
+import platform, sys
+sys.path.insert(0, sys.argv[1])  # the checkout, whose compiled core is for another processor
 import numpy as np
 from edgesep import native
 from tests import core_jobs
-frames = np.load(sys.argv[1])
+frames = np.load(sys.argv[2])
 result = core_jobs.frames_result(frames, "numpy")
 result += b"".join(core_jobs.stream_result(s, "numpy") for s in core_jobs.streams(4))
-open(sys.argv[2], "wb").write(result)
-import platform
+open(sys.argv[3], "wb").write(result)
 print(platform.machine(), native.available())
 """
 
 
 def test_the_emulated_numpy_twin_has_the_same_bits(tmp_path: Path) -> None:
-    python = SYSROOT / "python"
-    if not python.exists():
-        pytest.skip("no emulated Python (scripts/aarch64_sysroot.sh makes it)")
-    frames = signals.adversarial_frames(FRAMES, 12)
+    frames = signals.adversarial_frames(emulated.FRAMES, 12)
     np.save(tmp_path / "frames.npy", frames)
-    command = [str(python), "-c", TWIN, str(tmp_path / "frames.npy"), str(tmp_path / "result")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    tree = emulated.tree("arm64-bookworm")
+    done = emulated.python(
+        tree, "-c", TWIN, emulated.ROOT, tmp_path / "frames.npy", tmp_path / "result"
+    )
     assert (done.returncode, done.stdout) == (0, "aarch64 False\n"), done.stderr
-    expected = core_jobs.frames_result(frames, BACKENDS[0])
-    expected += b"".join(core_jobs.stream_result(s, BACKENDS[0]) for s in core_jobs.streams(4))
+    backend = emulated.BACKENDS[0]
+    expected = core_jobs.frames_result(frames, backend)
+    expected += b"".join(core_jobs.stream_result(s, backend) for s in core_jobs.streams(4))
     assert (tmp_path / "result").read_bytes() == expected
