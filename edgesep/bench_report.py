@@ -33,16 +33,22 @@ ROOMY, TIGHT = 0.5, 0.8
 """Share of a hop's time at the 99th percentile: up to here it keeps up; up to there, just so."""
 BUSY = 0.05
 """Share of the time that other programs took, from which on figures are not to be trusted."""
+BUSY_VERDICT = "unknown: machine busy"
 INTERVAL_COLUMNS = (
     "start", "hops", "p50 us", "p95 us", "p99 us", "max us", "slowdown", "MHz", "C", "throttled",
 )  # fmt: skip
 
 
 def verdict(result: Result) -> str:
-    """Return "keeps up", "just keeps up" or "does not keep up"."""
+    """Return "keeps up", "just keeps up", "does not keep up", or "unknown: machine busy".
+
+    The last where hops are late though half of them take little, while other programs run.
+    """
     share = result.p99_us / result.hop_us
     if share <= ROOMY:
         return "keeps up"
+    if result.stolen > BUSY and result.p50_us <= ROOMY * result.hop_us:
+        return BUSY_VERDICT
     return "just keeps up" if share <= TIGHT else "does not keep up"
 
 
@@ -66,10 +72,15 @@ def words(results: Sequence[Result]) -> list[str]:
 
 
 def _sentence(result: Result) -> str:
+    name, hop_ms = f"{result.model} with {result.engine}", result.hop_us / 1000
+    if verdict(result) == BUSY_VERDICT:
+        return (
+            f"{name}: half of the hops take at most {result.p50_us / 1000:.2f} of {hop_ms:g} ms, "
+            "but other programs interrupt too often to say whether it keeps up"
+        )
     return (
-        f"{result.model} with {result.engine} {verdict(result)}: 99 of 100 hops take at most "
-        f"{result.p99_us / 1000:.2f} of {result.hop_us / 1000:g} ms; "
-        f"{1 / result.real_time_factor:.0f} times real time on average"
+        f"{name} {verdict(result)}: 99 of 100 hops take at most {result.p99_us / 1000:.2f} of "
+        f"{hop_ms:g} ms; {1 / result.real_time_factor:.0f} times real time on average"
     )
 
 

@@ -87,7 +87,11 @@ def test_words_say_what_keeps_up() -> None:
     assert lines[0].startswith("m with fast keeps up: 99 of 100 hops take at most 0.16 of 8 ms")
     assert lines[-1] == "the largest that keeps up here: l with fast"
     assert "nothing keeps up" in words([late])[-1]
-    lines = words([replace(late, stolen=0.5)])
+    busy = replace(late, stolen=0.5)
+    assert verdict(busy) == "unknown: machine busy"
+    assert verdict(replace(busy, p50_us=6000)) == "does not keep up"
+    lines = words([busy])
+    assert "half of the hops take at most 0.10 of 8 ms, but other programs" in lines[0]
     assert "other programs had the core for up to 50% of the time" in lines[-1]
     assert not any("nothing keeps up" in line for line in lines)
 
