@@ -96,6 +96,25 @@ def set_code(tree: Any, old: str, new: str) -> None:
             code.deprecatedBuiltinCode = min(code.builtinCode, 127)
 
 
+def set_custom(tree: Any, old: str, name: bytes) -> None:
+    set_code(tree, old, "CUSTOM")
+    for code in tree.operatorCodes:
+        if code.builtinCode == schema.BuiltinOperator.CUSTOM:
+            code.customCode = name
+
+
+def set_outputs(tree: Any, kind: str) -> None:
+    """Let the last operation be of another kind, with two outputs."""
+    set_code(tree, "LOGISTIC", kind)
+    last = operator(tree, "mask")
+    last.outputs = [*last.outputs, *last.outputs]
+
+
+def set_no_bias(tree: Any, output: str) -> None:
+    operation = operator(tree, output)
+    operation.inputs = [*operation.inputs[:2], -1]
+
+
 def set_value(name: str, **values: Any) -> Callable[[Any], None]:
     def edit(tree: Any) -> None:
         for key, value in values.items():
@@ -126,6 +145,14 @@ def set_option(output: str, **values: Any) -> Callable[[Any], None]:
         (lambda t: set_code(t, "ADD", "MUL"), "MUL makes 'column.ctx1': the exact engine runs ADD"),
         (lambda t: set_code(t, "LOGISTIC", "TANH"), "TANH makes 'mask'"),
         (lambda t: set_code(t, "CONV_2D", "HASHTABLE"), r"operator \d+ makes 'column.enc1'"),
+        (lambda t: set_custom(t, "ADD", b"Mfcc"), "CUSTOM 'Mfcc' makes 'column.ctx1': the exact"),
+        (lambda t: set_outputs(t, "SPLIT"), "SPLIT makes 'mask': the exact engine runs ADD"),
+        (lambda t: set_no_bias(t, "enc1.pw"), "CONV_2D: 'enc1.pw' is made without input 2"),
+        (set_value("enc1.pw", shapeSignature=[1, 1, -1, 24]), "enc1.pw: has a dynamic shape"),
+        (set_value("enc1.pw", type=7), "CONV_2D: 'enc1.pw' is not int8"),  # 16-bit activations
+        (set_value("ctx1.sum", type=0), "ADD: 'ctx1.sum' is not int8"),
+        (set_value("mask", type=0), "an end of the graph: 'mask' is not int8"),  # float ends
+        (set_value("features", shape=[2, 1, 64, 2]), "CONCATENATION: 'features'|'taps.enc0'"),
         (set_option("enc1.pw", dilationWFactor=2), r"CONV_2D: 'enc1.pw' is dilated by \[2, 1\]"),
         (set_option("enc1.dw", dilationHFactor=3), r"DEPTHWISE_CONV_2D: 'enc1.dw' is dilated"),
         (set_option("enc1.pw", fusedActivationFunction=3), "'enc1.pw' has fused activation 3"),
@@ -169,6 +196,18 @@ def test_unsupported_graphs_are_refused_by_operation_and_tensor(
     with pytest.raises(ModelError, match=message) as caught:
         make_plan(read_graph(edited(model, edit)), card.states)
     assert "\n" not in str(caught.value)
+
+
+def test_one_scale_for_all_weights_and_an_open_batch_are_read(model: Path, card: Card) -> None:
+    """What other converters write: per-tensor weights, and a batch of any size."""
+
+    def edit(tree: Any) -> None:
+        set_quantization("enc1.pw.weights", scale=[0.01], zeroPoint=[0])(tree)
+        set_value("enc1.pw", shapeSignature=[-1, 1, 16, 24])(tree)
+
+    plan = make_plan(read_graph(edited(model, edit)), card.states)
+    (step,) = [step for step in plan.filters if step.name == "enc1.pw"]
+    assert len(set(zip(step.multiplier.tolist(), step.shift.tolist(), strict=True))) == 1
 
 
 # --- damage --------------------------------------------------------------------------------------

@@ -33,12 +33,14 @@ _KINDS = {
 _OTHERS = {
     1: "AVERAGE_POOL_2D", 6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 11: "L2_NORMALIZATION",
     16: "LSTM", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6", 23: "RESIZE_BILINEAR",
-    25: "SOFTMAX", 28: "TANH", 32: "CUSTOM", 34: "PAD", 36: "GATHER", 39: "TRANSPOSE",
+    25: "SOFTMAX", 28: "TANH", 34: "PAD", 36: "GATHER", 39: "TRANSPOSE",
     40: "MEAN", 41: "SUB", 44: "UNIDIRECTIONAL_SEQUENCE_LSTM", 45: "STRIDED_SLICE", 49: "SPLIT",
     53: "CAST", 65: "SLICE", 67: "TRANSPOSE_CONV", 82: "REDUCE_MAX", 83: "PACK", 88: "UNPACK",
     97: "RESIZE_NEAREST_NEIGHBOR", 98: "LEAKY_RELU", 114: "QUANTIZE", 117: "HARD_SWISH",
     142: "VAR_HANDLE", 143: "READ_VARIABLE", 144: "ASSIGN_VARIABLE",
 }  # fmt: skip
+_CUSTOM = 32
+_NO_TENSOR = -1  # an optional input that is left out
 _MAX_EXTENT = 32768
 _MAX_BYTES = 1 << 26
 
@@ -147,6 +149,9 @@ class _Reader:
         if any(not 1 <= n <= _MAX_EXTENT for n in shape) or math.prod(shape) > _MAX_BYTES:
             raise ModelError(f"{name}: shape {shape} is not allowed")
         dtype = _DTYPES.get(kind, f"type {kind}")
+        # A batch of any size is a batch of one here; no other side may be left open.
+        if np.any(table.array(7, "<i4")[1:] < 0):
+            raise ModelError(f"{name}: has a dynamic shape; convert the model with fixed ones")
         data = self._data(name, table.number(2, "I"), dtype, shape)
         if np.any(zeros != zeros[:1]):
             raise ModelError(f"{name}: its zero points differ from channel to channel")
@@ -183,15 +188,19 @@ class _Reader:
         if code >= len(self._codes):
             raise ModelError(f"damaged: an operation has code {code}")
         kind = self._codes[code]
-        inputs = [self._at(int(i)) for i in table.array(1, "<i4")]
         outputs = [self._at(int(i)) for i in table.array(2, "<i4")]
-        if len(outputs) != 1 or not inputs:
-            raise ModelError(f"{kind}: {len(inputs)} inputs, {len(outputs)} outputs")
         if kind not in _OPERATIONS:
+            made = f" makes {outputs[0].name!r}" if outputs else ""
             raise ModelError(
-                f"{kind} makes {outputs[0].name!r}: the exact engine runs "
-                f"{', '.join(sorted(_OPERATIONS))}"
+                f"{kind}{made}: the exact engine runs {', '.join(sorted(_OPERATIONS))}"
             )
+        indices = [int(i) for i in table.array(1, "<i4")]
+        if len(outputs) != 1 or not indices:
+            raise ModelError(f"{kind}: {len(indices)} inputs, {len(outputs)} outputs")
+        if _NO_TENSOR in indices:
+            place = indices.index(_NO_TENSOR)
+            raise _bad(kind, outputs[0], f"is made without input {place}, such as a bias")
+        inputs = [self._at(index) for index in indices]
         _check_activation(outputs[0], kind)
         return _OPERATIONS[kind](kind, inputs, outputs[0], table.table(4))
 
@@ -199,6 +208,8 @@ class _Reader:
 def _operator_code(table: Table) -> str:
     # Readers take the larger one: old writers fill only the one-byte field.
     code = max(table.number(0, "b"), table.number(3, "i"))
+    if code == _CUSTOM:
+        return f"CUSTOM {table.text(1)!r}"
     return _KINDS.get(code) or _OTHERS.get(code) or f"operator {code}"
 
 
