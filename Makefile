@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/*/*.c edgesep/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick live soak lint format bench tflm clean
+.PHONY: help demo test quick live soak lint format bench tflm firmware clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,11 @@ bench: $(VENV)/bench.stamp ## measure the transforms and the frame path
 tflm: $(VENV)/dev.stamp ## count TFLM + CMSIS-NN's instructions beside ours (SOURCES=DIR)
 	@test -n "$(SOURCES)" || { echo "make tflm SOURCES=DIR, see docs/tflm.md" >&2; exit 2; }
 	$(BIN)/python benchmarks/tflm.py --sources "$(SOURCES)" --build build/tflm
+
+# Wants gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. WRITE=--write renews the
+# table in edgesep/firmware/figures.json, which manifests quote and tests hold.
+firmware: $(VENV)/dev.stamp ## run every model on every emulated board; a table
+	@$(BIN)/python benchmarks/firmware.py $(WRITE)
 
 clean: ## remove what the commands here made; trained weights in build/ stay
 	rm -rf $(VENV) build/lib.* build/temp.* build/bdist.* dist demo_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

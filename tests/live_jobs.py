@@ -190,9 +190,11 @@ def aligned(wanted: NDArray, heard: NDArray) -> tuple[NDArray, NDArray]:
 
 def measure_isolation(
     server: SoundServer, folder: Path, model: str, seconds: float, rate_hz: int, channel: str,
-    **settings: object,
+    core: int | None = None, **settings: object,
 ) -> dict[str, Any]:  # fmt: skip
     """Play noisy speech to `edgesep run`, record and score it beside `edgesep file`'s result.
+
+    core: the processor core that it may use; None: any.
 
     Returns SI-SDR in dB (in_db, file_db, live_db; gap_db: by how much it is less than the file's,
     median of whole seconds, which a hole or two do not move), cpu_percent and memory_mb of the
@@ -205,6 +207,8 @@ def measure_isolation(
     run = Run(server, folder, Path(model), *(
         part for name, value in given.items() for part in ("--set", f"{name}={value}")
     ))  # fmt: skip
+    if core is not None:
+        os.sched_setaffinity(run.process.pid, {core})
     recording = server.record(folder / "isolated.raw", 2)
     try:
         run.wait_until(lambda state: state["hops"] > 100)

@@ -53,8 +53,8 @@ def test_what_goes_in_comes_out_unharmed(server, start, tmp_path, rate_hz, chann
     assert np.abs(heard).max() <= 32767 * 10 ** (-1 / 20) * 1.01
     assert took_s < 1.0
     assert figures["restarts"] == 0
-    if figures["underflows"] or figures["overflows"]:
-        pytest.skip(f"the machine is too busy for sound: PortAudio reports gaps: {figures}")
+    if figures["underflows"] or figures["overflows"] or figures["starvations"]:
+        pytest.skip(f"the machine is too busy for sound: {figures}")
     assert ratio_db > 30
     assert figures["dropped_hops"] == 0
     assert figures["latency_sum_ms"] < 200

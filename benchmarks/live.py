@@ -1,0 +1,192 @@
+"""Measure `edgesep run` on PulseAudio's null sinks: isolation, losses, load, memory, latency.
+
+    python benchmarks/live.py [--model NAME] [--seconds N] [--block MS] [--core N]
+
+Prints one table of what is heard at 44.1 and 48 kHz, mono and stereo, one of the load with blocks
+of 8, 16 and 32 ms beside what PortAudio and PulseAudio's client take for doing nothing, and the
+latency by chirps. Ends with status 1 when a target is missed, and says which. Wants a machine with
+nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from edgesep.models import DEFAULT_MODEL
+from tests.live_jobs import Run, measure_isolation
+from tests.soundserver import SoundServer, missing_sound_system
+
+LOAD_SECONDS = 30.0
+FLOOR_SETTLE_S, FLOOR_S = 4.0, 10.0
+BLOCKS_MS = (8, 16, 32)
+KINDS = [(48000, "mix"), (48000, "link"), (44100, "mix"), (44100, "link")]
+GAP_DB, LOAD_PERCENT, P99_SHARE, MEMORY_MB, LATENCY_MS = 0.5, 6.0, 0.25, 120.0, 45.0
+LOSSES = ("dropped_hops", "passed_hops", "starvations", "underflows", "overflows")
+
+
+def main() -> int:
+    """Measure and print; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--seconds", type=float, default=180.0, help="of each sound (180)")
+    parser.add_argument("--block", type=int, default=16, help="of the sounds, in ms (16)")
+    parser.add_argument("--core", type=int, help="run on this processor core alone")
+    parser.add_argument("--floor", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.floor:
+        return print_floor(options.floor)
+    reason = missing_sound_system()
+    if reason:
+        print(f"no sound system to run on: {reason}", file=sys.stderr)
+        return 1
+    missed = [
+        *sound_table(options.model, options.seconds, options.block, options.core),
+        *load_table(options.model, options.core),
+        *latency_lines(options.model),
+    ]
+    print("\n" + ("\n".join(f"missed: {line}" for line in missed) or "all targets are met"))
+    return 1 if missed else 0
+
+
+@contextmanager
+def sound_server() -> Iterator[tuple[SoundServer, Path]]:
+    """Run a server of our own meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = SoundServer(Path(folder))
+        server.start()
+        try:
+            yield server, Path(folder)
+        finally:
+            server.kill()
+
+
+def sound_table(model: str, seconds: float, block_ms: int, core: int | None) -> Iterator[str]:
+    """Print what is heard; yield what misses a target."""
+    print(f"{model}, {seconds:g} s each, blocks of {block_ms} ms; SI-SDR in dB; losses: "
+          + ", ".join(name.removesuffix("_hops") for name in LOSSES))  # fmt: skip
+    print("| rate, Hz | channels | noisy | file | live | losses | CPU, % | hop p50, p99, ms "
+          "| memory, MB | latency, ms |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    for rate_hz, channel in KINDS:
+        with sound_server() as (server, folder):
+            row = measure_isolation(
+                server, folder, model, seconds, rate_hz, channel, core, block_ms=block_ms,
+                headroom_ms=1.25 * block_ms,
+            )  # fmt: skip
+        losses = "/".join(str(row[name]) for name in LOSSES)
+        print(f"| {rate_hz} | {channel} | {row['in_db']:.2f} | {row['file_db']:.2f} | "
+              f"{row['live_db']:.2f} | {losses} | {row['cpu_percent']:.1f} | "
+              f"{row['hop_p50_ms']:.2f}, {row['hop_p99_ms']:.2f} | {row['memory_mb']:.0f} | "
+              f"{row['latency_sum_ms']:.1f} |", flush=True)  # fmt: skip
+        name = f"{rate_hz} Hz {channel}"
+        if abs(row["live_db"] - row["file_db"]) > GAP_DB:
+            yield f"{name}: {row['live_db']:.2f} dB live, {row['file_db']:.2f} dB from a file"
+        if row["dropped_hops"]:
+            yield f"{name}: {row['dropped_hops']} dropped hops"
+        if row["hop_p99_ms"] > P99_SHARE * 8:
+            yield f"{name}: p99 of a hop is {row['hop_p99_ms']:.2f} ms of 8"
+        if row["memory_mb"] > MEMORY_MB:
+            yield f"{name}: {row['memory_mb']:.0f} MB of memory"
+
+
+def load_table(model: str, core: int | None) -> Iterator[str]:
+    """Print the load by block size; yield what misses the target."""
+    print(f"\nload of the whole process, {model}, fast engine, 48 kHz mono, % of one core")
+    print("| block, ms | all | PortAudio and PulseAudio alone | the loop |\n|---|---|---|---|")
+    for block_ms in BLOCKS_MS:
+        with sound_server() as (server, folder):
+            row = measure_isolation(
+                server, folder, model, LOAD_SECONDS, 48000, "mix", core=core, block_ms=block_ms,
+                headroom_ms=max(10, block_ms),
+            )  # fmt: skip
+        floor = floor_percent(block_ms, core)
+        whole = row["cpu_percent"]
+        print(f"| {block_ms} | {whole:.1f} | {floor:.1f} | {whole - floor:.1f} |", flush=True)
+        if whole > LOAD_PERCENT:
+            yield f"load with blocks of {block_ms} ms: {whole:.1f} %, {floor:.1f} % without us"
+
+
+def floor_percent(block_ms: int, core: int | None) -> float:
+    """Return the load of callbacks that do nothing, in a process of their own."""
+    with sound_server() as (server, _):
+        player = server.play(
+            np.zeros((round((FLOOR_SETTLE_S + FLOOR_S + 10) * 48000), 2), np.int16)
+        )
+        command = [sys.executable, __file__, "--floor", str(block_ms)]
+        process = subprocess.Popen(
+            command, env=server.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        out, _ = process.communicate(timeout=60)
+        player.terminate()
+    return float(json.loads(out))
+
+
+def print_floor(block_ms: int) -> int:
+    """Open both devices with empty callbacks and print their load in percent."""
+    from edgesep.audio.devices import PortAudio, find_device
+    from edgesep.audio.priority import realtime
+
+    portaudio, frames = PortAudio(), 48 * block_ms
+    devices, silence = portaudio.devices(), bytes(4 * frames)
+    with realtime():
+        for name, kind, data in (("loudspeaker", "output", silence), ("microphone", "input", None)):
+
+            def callback(*_: Any, data: bytes | None = data) -> tuple[bytes | None, int]:
+                return data, 0
+
+            portaudio.open(find_device(devices, name, kind), kind, 48000, 2, frames, callback)
+    time.sleep(FLOOR_SETTLE_S)
+    before, began = time.process_time(), time.monotonic()
+    time.sleep(FLOOR_S)
+    share = (time.process_time() - before) / (time.monotonic() - began)
+    print(json.dumps(100 * share), flush=True)
+    os._exit(0)  # the streams go with the process
+
+
+def latency_lines(model: str) -> Iterator[str]:
+    """Print the latency through the loop beside the server's own; yield a missed target."""
+    with sound_server() as (server, folder):
+        alone_ms = chirp_ms(server, "microphone", "into_mic")
+        sets = ("wet=0", "block_ms=8", "headroom_ms=10")
+        run = Run(server, folder, Path(model), *(x for s in sets for x in ("--set", s)))
+        run.wait_until(lambda state: state["playing"])
+        time.sleep(5.0)
+        through_ms = chirp_ms(server, "of_speaker", "into_mic")
+        figures, _ = run.end()
+    beyond_ms = through_ms - 2 * alone_ms
+    print(f"\nlatency by chirps, 48 kHz, 8 ms blocks: {through_ms:.1f} ms through the loop and "
+          f"PulseAudio, {alone_ms:.1f} ms through PulseAudio alone (the loop adds a way out and "
+          f"back): {beyond_ms:.1f} ms beyond twice that, {through_ms - alone_ms:.1f} ms beyond "
+          f"once; the loop says {figures['latency_sum_ms']:.1f} ms")  # fmt: skip
+    if beyond_ms > LATENCY_MS:
+        yield f"latency: {beyond_ms:.1f} ms beyond PulseAudio's own"
+
+
+def chirp_ms(server: SoundServer, source: str, sink: str) -> float:
+    """Return what `edgesep latency` measures from `sink` to `source`."""
+    sets = (f"input.device={source}", f"output.device={sink}", "input.rate_hz=48000",
+            "output.rate_hz=48000", "block_ms=8")  # fmt: skip
+    done = server.ask(sys.executable, "-m", "edgesep", "latency", "--json",
+                      *(part for text in sets for part in ("--set", text)))  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return float(np.median(json.loads(done.stdout)["latency_ms"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
