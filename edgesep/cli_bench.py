@@ -169,10 +169,15 @@ def _sustained(options: argparse.Namespace) -> dict[str, Any]:
     isolator = Isolator(model, settings)
     hops = sample_hops(isolator.hop_samples)
     intervals: list[Interval] = []
-    for interval in run_intervals(isolator.process, hops, options.minutes, Sensors()):
-        intervals.append(interval)
-        _progress(" | ".join(f"{n} {c}" for n, c in zip(INTERVAL_COLUMNS, interval_row(interval),
-                                                        strict=True)))  # fmt: skip
+    try:
+        for interval in run_intervals(isolator.process, hops, options.minutes, Sensors()):
+            intervals.append(interval)
+            cells = zip(INTERVAL_COLUMNS, interval_row(interval), strict=True)
+            _progress(" | ".join(f"{name} {cell}" for name, cell in cells))
+    except KeyboardInterrupt:
+        if not intervals:
+            raise
+        _note("interrupted: the report ends with the last whole interval")
     _progress("")
     said = sustained_words(intervals)
     if not options.json:

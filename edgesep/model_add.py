@@ -81,7 +81,7 @@ def _publish(copy: Path, folder: Path, *, replace: bool) -> None:
             )
         target.unlink()
     for path in (copy.with_suffix(".json"), copy):
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows syncs no file that is open for reading
             os.fsync(file.fileno())
         path.replace(folder / path.name)
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgesep import native
+from benchmarks import peers
+from edgesep import bench_sustained, native
 from edgesep.bench import Result, Stages, measure, sample_hops, time_hops
 from edgesep.bench_report import read_report, report, save_report, verdict, words
-from edgesep.bench_sustained import run_intervals, sustained_words
+from edgesep.bench_sustained import Interval, run_intervals, sustained_words
 from edgesep.cli import main
 from edgesep.errors import EdgesepError
 from edgesep.machine import Sensors, read_machine
+from edgesep.model_facts import verify
 from tests.helpers import write_random_model
-from tests.sound import said
+from tests.sound import ROOT, said
 
 RESULT = Result(
     model="m", sha256="0" * 64, engine="fast", description="", hop_us=8000, hops=1000,
@@ -209,6 +212,44 @@ def test_a_sustained_run_has_rows_and_words(model: str, capsys: pytest.CaptureFi
     assert all(item["hops"] > 0 for item in sustained["intervals"])
     assert main(arguments) == 0
     assert "slowdown" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_keeps_what_it_has(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = bench_sustained.run_intervals
+
+    def interrupted(*arguments: Any) -> Iterator[Interval]:
+        yield next(whole(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_sustained, "run_intervals", interrupted)
+    assert main(["bench", "--minutes", "0.01", "--model", model, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["sustained"]["intervals"]) == 1
+    assert "interrupted" in captured.err
+
+
+def test_the_peers_benchmark_compares_and_says_what_it_could_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [peers.Job("slow", 8.0, lambda i: sum(range(4000))), peers.Job("quick", 8.0, abs)]
+    slow, quick = peers.measure(jobs, 3)
+    assert slow.hop_us > quick.hop_us and slow.ratio is None
+    assert slow.real_time_factor == pytest.approx(slow.hop_us / 8000)
+    rows = [replace(slow, name="edgesep small-16ms, fast", ratio=0.5)]
+    assert peers.check_targets(rows)
+    rows.append(replace(slow, name="edgesep base-16ms (random weights), fast", ratio=0.81))
+    assert not peers.check_targets(rows)
+    assert "base-16ms (random weights), fast: 0.81" in capsys.readouterr().out
+    assert not peers.check_targets([replace(slow, name="edgesep small-16ms, fast")])
+    assert "not compared: give --dtln" in capsys.readouterr().out
+    recipes = sorted(path.stem for path in (ROOT / "export" / "recipes").glob("*.yaml"))
+    assert recipes
+    for recipe in recipes:  # a shape can be measured before there are weights
+        path = peers.write_random_weights(recipe, tmp_path)
+        assert all(check.ok for check in verify(str(path))), recipe
+        peers.edgesep_job(str(path), "exact").process(0)
 
 
 @pytest.mark.parametrize(

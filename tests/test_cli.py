@@ -70,7 +70,9 @@ def imported_by(*arguments):
     return set(run.stdout.splitlines()[-1].split()), run.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["file", "--help"], ["pipe", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["file", "--help"], ["bench", "--help"], ["model", "add", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     """What keeps it below 150 ms: `benchmarks/startup.py` has the times."""
     modules, out = imported_by(*arguments)
