@@ -49,26 +49,31 @@ def random_card(
     graph: QGraph, dilations: dict[str, int], content: bytes, name: str, hop: int
 ) -> Card:
     """Return the card of a graph that was written as `content`."""
-    tensors = graph.by_name()
-    states = []
-    for state, column in state_columns(graph).items():
-        _, taps, width, channels = tensors[f"taps.{state}"].shape
-        states.append(StateSpec(state, taps, dilations[state], width, channels, column))
     return Card(
         name=name,
         version="0",
         sha256=hashlib.sha256(content).hexdigest(),
         contract=random_contract(hop),
-        states=tuple(states),
+        states=tuple(states_of(graph, dilations)),
         licence="Apache-2.0",
         parameters=sum(t.data.size for t in graph.tensors if t.data is not None),
         training={"data": "none: random weights"},
     )
 
 
+def states_of(graph: QGraph, dilations: dict[str, int]) -> list[StateSpec]:
+    """Return the states of a graph as its card describes them."""
+    tensors = graph.by_name()
+    states = []
+    for state, column in state_columns(graph).items():
+        _, taps, width, channels = tensors[f"taps.{state}"].shape
+        states.append(StateSpec(state, taps, dilations[state], width, channels, column))
+    return states
+
+
 def random_graph(seed: int = 0) -> tuple[QGraph, dict[str, int]]:
     """Return a streaming network with random weights, and the dilation of each state."""
-    net = _Builder(seed)
+    net = NetBuilder(seed)
     x = net.recall("enc0", "features", taps=2)
     x = net.filter("conv", "column.enc1", x, 16, (3, 3), (3, 2), "SAME", "relu")
     skip = x
@@ -99,15 +104,15 @@ def random_graph(seed: int = 0) -> tuple[QGraph, dict[str, int]]:
     return net.finish(x), net.dilations
 
 
-class _Builder:
+class NetBuilder:
     """Appends operations; scales are guesses that keep random activations inside int8."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, bands: int = BANDS) -> None:
         self._rng = np.random.default_rng(seed)
         self._tensors: dict[str, QTensor] = {}
         self._ops: list[QOp] = []
         self.dilations: dict[str, int] = {}
-        self._tensor("features", (1, 1, BANDS, 2), 1 / 32, 0)
+        self._tensor("features", (1, 1, bands, 2), 1 / 32, 0)
 
     def _tensor(self, name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> str:
         self._tensors[name] = QTensor(name, shape, scale, zero_point)
@@ -124,6 +129,10 @@ class _Builder:
         self.dilations[state] = dilation
         return output
 
+    def width(self, x: str) -> int:
+        """Return the number of positions that a tensor has side by side."""
+        return self._tensors[x].shape[2]
+
     def filter(
         self,
         kind: str,
@@ -134,8 +143,9 @@ class _Builder:
         stride: tuple[int, int] = (1, 1),
         padding: str = "VALID",
         activation: str = "none",
+        gain: float = 1.0,
     ) -> str:
-        """Append a convolution with random weights of unit gain."""
+        """Append a convolution with random weights of about that gain."""
         source = self._tensors[x]
         _, height, width, depth = source.shape
         if kind == "conv":
@@ -143,7 +153,7 @@ class _Builder:
         else:
             shape, axes, axis = (1, *kernel, channels), (0, 1, 2), 3
         fan_in = kernel[0] * kernel[1] * (depth if kind == "conv" else 1)
-        weights = self._rng.normal(0, np.sqrt(1.5 / fan_in), shape)
+        weights = gain * self._rng.normal(0, np.sqrt(1.5 / fan_in), shape)
         w_scale = (np.abs(weights).max(axis=axes) / 127).astype(np.float32)
         steps = weights / np.expand_dims(w_scale, axes)
         b_scale = source.scales * w_scale
@@ -158,7 +168,9 @@ class _Builder:
         ]
         scale, zero_point = (10 / 255, -128) if activation == "relu" else (8 / 127, 3)
         self._tensor(output, (1, *sizes, channels), scale, zero_point)
-        self._ops.append(QOp(kind, (x, w_name, b_name), output, *stride, padding, activation))
+        copies = channels // depth if kind == "depthwise" else 1
+        inputs = (x, w_name, b_name)
+        self._ops.append(QOp(kind, inputs, output, *stride, padding, activation, copies))
         return output
 
     def add(self, output: str, a: str, b: str) -> str:

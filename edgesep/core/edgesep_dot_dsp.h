@@ -122,12 +122,20 @@ EDGESEP_INLINE void patch_put(edgesep_value *patch, int32_t step, int32_t place,
     }
 }
 
-EDGESEP_INLINE void patch_set(edgesep_value *patch, int32_t step, int32_t place, int32_t value) {
-    edgesep_value *to = patch + step * (place >> 2);
+EDGESEP_INLINE void patch_set(edgesep_value *patch, int32_t place, int32_t value) {
+    edgesep_value *to = patch + (place >> 2);
     uint32_t *halves = place & 1 ? &to->odd : &to->even;
     const uint32_t shift = place & 2 ? 16u : 0u;
     *halves = (*halves & ~(0xFFFFu << shift)) | ((uint32_t)value & 0xFFFFu) << shift;
 }
+
+/* Inner loops are written out where compilers spill or step pointers one by one. Without
+ * optimisation there are not enough registers. */
+#if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__)
+#define DSP_LOOPS 1
+#else
+#define DSP_LOOPS 0
+#endif
 
 /* --- rounding --------------------------------------------------------------------------------- */
 
@@ -143,47 +151,110 @@ EDGESEP_APART int8_t scaled_any(const edgesep_filter *f, int32_t c, int32_t sum)
     return fx_sat8(fx_scale(sum, f->multiplier[c], f->shift[c]) + f->out_zero);
 }
 
-/* The sums of `count` output channels from c on to int8. */
-EDGESEP_APART void rescale(const edgesep_filter *f, int32_t c, int32_t count,
-                           const int32_t *restrict sums, int8_t *restrict output) {
-    const int32_t *m = f->multiplier + c;
-    const int8_t *s = f->shift + c;
+#if DSP_LOOPS
+
+/* The loop of scaled_right with pointers that step by themselves, which compilers do not find. */
+#define DSP_FACTOR                                                                                 \
+    "ldr %[factor], [%[m]], #4\n"                                                                  \
+    "ldrsb %[down], [%[s]], #1\n"                                                                  \
+    "sub %[down], %[down], #1\n"
+#define DSP_SCALE(output)                                                                          \
+    "ldr %[x], [%[sums]], #4\n"                                                                    \
+    "lsl %[x], %[x], #1\n"                                                                         \
+    "smmulr %[x], %[x], %[factor]\n"                                                               \
+    "add %[x], %[x], %[x], asr #31\n"                                                              \
+    "asr %[x], %[x], %[down]\n"                                                                    \
+    "add %[x], %[x], %[offset]\n"                                                                  \
+    "ssat %[x], #8, %[x], asr #1\n"                                                                \
+    "strb %[x], [%[" output "]], #1\n"
+
+/* One position: `count` channels, at least one. */
+EDGESEP_INLINE void scale_one(const int32_t *sums, const int32_t *m, const int8_t *s, int32_t count,
+                              int32_t offset, int8_t *output) {
+    const int8_t *const end = output + count;
+    int32_t x, factor, down;
+    __asm__ volatile("tst %[count], #1\n"
+                     "beq 1f\n" DSP_FACTOR DSP_SCALE(
+                         "output") "1:\n"
+                                   "cmp %[output], %[end]\n"
+                                   "beq 3f\n"
+                                   "2:\n" DSP_FACTOR DSP_SCALE("output")
+                                       DSP_FACTOR DSP_SCALE("output") "cmp %[output], %[end]\n"
+                                                                      "bne 2b\n"
+                                                                      "3:"
+                     : [sums] "+r"(sums), [m] "+r"(m), [s] "+r"(s), [output] "+r"(output),
+                       [x] "=&r"(x), [factor] "=&r"(factor), [down] "=&r"(down)
+                     : [count] "r"(count), [end] "r"(end), [offset] "r"(offset)
+                     : "cc", "memory");
+}
+
+/* Two positions, whose sums lie in pairs. */
+EDGESEP_INLINE void scale_two(const int32_t *sums, const int32_t *m, const int8_t *s, int32_t count,
+                              int32_t offset, int8_t *output, int8_t *other) {
+    const int8_t *const end = output + count;
+    int32_t x, factor, down;
+    __asm__ volatile("1:\n" DSP_FACTOR DSP_SCALE("output")
+                         DSP_SCALE("other") "cmp %[output], %[end]\n"
+                                            "bne 1b"
+                     : [sums] "+r"(sums), [m] "+r"(m), [s] "+r"(s), [output] "+r"(output),
+                       [other] "+r"(other), [x] "=&r"(x), [factor] "=&r"(factor), [down] "=&r"(down)
+                     : [end] "r"(end), [offset] "r"(offset)
+                     : "cc", "memory");
+}
+
+#undef DSP_FACTOR
+#undef DSP_SCALE
+
+#else
+
+EDGESEP_INLINE void scale_one(const int32_t *sums, const int32_t *m, const int8_t *s, int32_t count,
+                              int32_t offset, int8_t *output) {
+    for (int32_t n = 0; n < count; n++) {
+        output[n] = scaled_right(sums[n], m[n], s[n], offset);
+    }
+}
+
+EDGESEP_INLINE void scale_two(const int32_t *sums, const int32_t *m, const int8_t *s, int32_t count,
+                              int32_t offset, int8_t *output, int8_t *other) {
+    for (int32_t n = 0; n < count; n++) {
+        output[n] = scaled_right(sums[2 * n], m[n], s[n], offset);
+        other[n] = scaled_right(sums[2 * n + 1], m[n], s[n], offset);
+    }
+}
+
+#endif
+
+/* The sums of `count` output channels from c on, at least one, to int8. */
+EDGESEP_APART void rescale(const edgesep_filter *f, int32_t c, int32_t count, const int32_t *sums,
+                           int8_t *output) {
     const int32_t offset = 2 * f->out_zero + 1;
-    if (!f->right_only) {
+    if (f->right_only) {
+        scale_one(sums, f->multiplier + c, f->shift + c, count, offset, output);
+    } else {
         for (int32_t n = 0; n < count; n++) {
             output[n] = scaled_any(f, c + n, sums[n]);
         }
-        return;
-    }
-    for (const int8_t *end = output + count; output < end; output++) {
-        *output = scaled_right(*sums++, *m++, *s++, offset);
     }
 }
 
 /* The same for two positions, whose sums lie in pairs. */
 EDGESEP_APART void rescale_two(const edgesep_filter *f, int32_t c, int32_t count,
-                               const int32_t *restrict sums, int8_t *restrict output) {
-    const int32_t *m = f->multiplier + c;
-    const int8_t *s = f->shift + c;
+                               const int32_t *sums, int8_t *output) {
     const int32_t offset = 2 * f->out_zero + 1;
-    int8_t *restrict other = output + f->out_channels;
-    if (!f->right_only) {
+    int8_t *other = output + f->out_channels;
+    if (f->right_only) {
+        scale_two(sums, f->multiplier + c, f->shift + c, count, offset, output, other);
+    } else {
         for (int32_t n = 0; n < count; n++) {
             output[n] = scaled_any(f, c + n, sums[2 * n]);
             other[n] = scaled_any(f, c + n, sums[2 * n + 1]);
         }
-        return;
-    }
-    for (const int8_t *end = output + count; output < end; sums += 2) {
-        const int32_t multiplier = *m++, shift = *s++;
-        *output++ = scaled_right(sums[0], multiplier, shift, offset);
-        *other++ = scaled_right(sums[1], multiplier, shift, offset);
     }
 }
 
 /* --- convolution ------------------------------------------------------------------------------ */
 
-#if defined(__ARM_FEATURE_SIMD32) && defined(__OPTIMIZE__) /* without, registers run out */
+#if DSP_LOOPS
 
 /* Written out, for they fill all registers: compilers spill inside the loops. Both begin with an
  * odd four, if there is one, and go on by two. */
@@ -326,9 +397,9 @@ EDGESEP_APART void raise_to(int32_t low, int32_t count, int8_t *output) {
 }
 
 /* All output channels of one or two positions. */
-EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_value *const seen[],
-                                       int32_t count, int8_t *output) {
-    const edgesep_value *patch = seen[0];
+EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_value *patch,
+                                       int32_t apart, int32_t count, int8_t *output) {
+    (void)apart;
     const int32_t fours = edgesep_patch_values(f) >> 2;
     int32_t sums[2 * BLOCK + 4];
     for (int32_t c = 0; c < f->out_channels; c += BLOCK) {
@@ -350,49 +421,91 @@ EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_va
 
 /* --- depthwise -------------------------------------------------------------------------------- */
 
-/* Add the products of `columns` kernel positions to the sums of a multiple of four channels. */
-EDGESEP_APART void add_taps(const int8_t *x, const int8_t *w, int32_t channels, int32_t stride,
-                            int32_t columns, const int32_t *from, int32_t *sums) {
-    for (const int8_t *end = x + channels; x < end; x += 4, w += 4, from += 4, sums += 4) {
-        int32_t a0 = from[0], a1 = from[1], a2 = from[2], a3 = from[3];
-        const int8_t *xx = x, *ww = w;
-        for (int32_t j = columns; j > 0; j--, xx += stride, ww += stride) {
-            const uint32_t x_word = load_word(xx), w_word = load_word(ww);
-            const uint32_t x_even = even_bytes(x_word), x_odd = odd_bytes(x_word);
-            const uint32_t w_even = even_bytes(w_word), w_odd = odd_bytes(w_word);
-            a0 = multiply_low(x_even, w_even, a0);
-            a1 = multiply_low(x_odd, w_odd, a1);
-            a2 = multiply_high(x_even, w_even, a2);
-            a3 = multiply_high(x_odd, w_odd, a3);
+/* Add the products of one kernel position to the sums of four channels. */
+EDGESEP_INLINE void add_tap(const int8_t *x, const int8_t *w, int32_t sums[4]) {
+    const uint32_t x_word = load_word(x), w_word = load_word(w);
+    const uint32_t x_even = even_bytes(x_word), w_even = even_bytes(w_word);
+    sums[0] = multiply_low(x_even, w_even, sums[0]);
+    sums[2] = multiply_high(x_even, w_even, sums[2]);
+    const uint32_t x_odd = odd_bytes(x_word), w_odd = odd_bytes(w_word);
+    sums[1] = multiply_low(x_odd, w_odd, sums[1]);
+    sums[3] = multiply_high(x_odd, w_odd, sums[3]);
+}
+
+/* Add the products of `columns` kernel positions to the sums of `count` channels, a multiple of
+ * four, of which there are `channels` at each position. */
+EDGESEP_APART void add_taps(const int8_t *x, const int8_t *w, int32_t channels, int32_t columns,
+                            const int32_t *from, int32_t count, int32_t *sums) {
+    for (const int8_t *end = x + count; x < end; x += 4, w += 4, from += 4, sums += 4) {
+        int32_t a[4] = {from[0], from[1], from[2], from[3]};
+        const int8_t *tap = x, *weights = w;
+        for (int32_t j = columns; j > 0; j--, tap += channels, weights += channels) {
+            add_tap(tap, weights, a);
         }
-        sums[0] = a0, sums[1] = a1, sums[2] = a2, sums[3] = a3;
+        sums[0] = a[0], sums[1] = a[1], sums[2] = a[2], sums[3] = a[3];
     }
 }
 
-/* All channels of one position: rows of `columns` kernel positions, row_stride bytes apart. */
-static void depthwise_window(const edgesep_filter *f, const int8_t *x, int32_t row_stride,
-                             int32_t rows, int32_t columns, int8_t *output) {
-    const int32_t channels = f->out_channels;
-    int32_t sums[BLOCK];
-    for (int32_t c = 0; c < channels; c += BLOCK) {
-        const int32_t rest = channels - c;
-        const int32_t count = rest < BLOCK ? rest : BLOCK;
-        const int32_t *from = f->bias + c;
-        for (int32_t i = 0; i < rows; i++, from = sums) {
-            const int8_t *row = x + i * row_stride + c;
-            const int8_t *w = f->weights + i * columns * channels + c;
-            add_taps(row, w, count & ~3, channels, columns, from, sums);
-            for (int32_t n = count & ~3; n < count; n++) {
-                sums[n] = from[n];
-                for (int32_t j = 0; j < columns; j++) {
-                    sums[n] += row[j * channels + n] * w[j * channels + n];
-                }
-            }
+/* The same for three positions, which most kernels have in a row. */
+EDGESEP_APART void add_three_taps(const int8_t *x, const int8_t *w, int32_t channels,
+                                  const int32_t *from, int32_t count, int32_t *sums) {
+    for (const int8_t *end = x + count; x < end; x += 4, w += 4, from += 4, sums += 4) {
+        int32_t a[4] = {from[0], from[1], from[2], from[3]};
+        add_tap(x, w, a);
+        add_tap(x + channels, w + channels, a);
+        add_tap(x + 2 * channels, w + 2 * channels, a);
+        sums[0] = a[0], sums[1] = a[1], sums[2] = a[2], sums[3] = a[3];
+    }
+}
+
+/* The same for the last one to three channels. */
+EDGESEP_APART void add_rest(const int8_t *x, const int8_t *w, int32_t channels, int32_t columns,
+                            const int32_t *from, int32_t count, int32_t *sums) {
+    for (int32_t n = 0; n < count; n++) {
+        sums[n] = from[n];
+        for (int32_t j = 0; j < columns; j++) {
+            sums[n] += x[j * channels + n] * w[j * channels + n];
         }
-        rescale(f, c, count, sums, output + c);
+    }
+}
+
+/* Channels c and on of one position. */
+EDGESEP_INLINE void depthwise_block(const edgesep_filter *f, const int8_t *x, edgesep_taps taps,
+                                    int32_t c, int8_t *output) {
+    const int32_t channels = f->out_channels;
+    const int32_t count = channels - c < BLOCK ? channels - c : BLOCK;
+    const int32_t whole = count & ~3;
+    const int32_t *from = f->bias + c;
+    const int8_t *row = x + c, *w = f->weights + c;
+    int32_t sums[BLOCK];
+    for (int32_t i = taps.rows; i > 0; i--, from = sums) {
+        if (taps.columns == 3) {
+            add_three_taps(row, w, channels, from, whole, sums);
+        } else {
+            add_taps(row, w, channels, taps.columns, from, whole, sums);
+        }
+        if (whole < count) {
+            add_rest(row + whole, w + whole, channels, taps.columns, from + whole, count - whole,
+                     sums + whole);
+        }
+        row += taps.row_stride;
+        w += taps.columns * channels;
+    }
+    rescale(f, c, count, sums, output + c);
+}
+
+/* All channels of some positions, `step` bytes apart. */
+static void depthwise_positions(const edgesep_filter *f, const int8_t *x, int32_t step,
+                                edgesep_taps taps, int32_t count, int8_t *output) {
+    const int32_t channels = f->out_channels;
+    int8_t *to = output;
+    for (int32_t n = count; n > 0; n--, x += step, to += channels) {
+        for (int32_t c = 0; c < channels; c += BLOCK) {
+            depthwise_block(f, x, taps, c, to);
+        }
     }
     if (f->low > -128) {
-        raise_to(f->low, channels, output);
+        raise_to(f->low, count * channels, output);
     }
 }
 
@@ -425,6 +538,14 @@ EDGESEP_INLINE int is_half(edgesep_scale scale) {
     return scale.multiplier == 1 << 30 && scale.shift == 0;
 }
 
+/* The sum of x, whose scale is halved, and y; the result's shift is above 0. */
+EDGESEP_INLINE int8_t added(int32_t x, int32_t y, int32_t zero, const dsp_term *t,
+                            edgesep_scale scale, int32_t offset) {
+    const int32_t twice = x * (1 << EDGESEP_SUM_LEFT_SHIFT) - zero + fx_shl(scaled_term(t, y), 1);
+    const int32_t high = fx_mulhr(twice, scale.multiplier);
+    return saturated_half(((high + (high >> 31)) >> (scale.shift - 1)) + offset);
+}
+
 static void add_values(const edgesep_sum *sum, const int8_t *first, const int8_t *second,
                        int8_t *output) {
     const int swap = !is_half(sum->first_scale) && is_half(sum->second_scale);
@@ -438,13 +559,11 @@ static void add_values(const edgesep_sum *sum, const int8_t *first, const int8_t
     const edgesep_scale scale = sum->out_scale;
     const int32_t offset = 2 * sum->out_zero + 1;
     const int32_t count = sum->count;
+    int8_t *const result = output;
     if (exact && scale.shift > 0) {
         const int32_t zero = a.zero >> 1;
-        for (int32_t n = 0; n < count; n++) {
-            const int32_t total = x[n] * (1 << EDGESEP_SUM_LEFT_SHIFT) - zero;
-            const int32_t twice = total + 2 * scaled_term(&b, y[n]);
-            const int32_t high = fx_mulhr(twice, scale.multiplier);
-            output[n] = saturated_half(((high + (high >> 31)) >> (scale.shift - 1)) + offset);
+        for (const int8_t *end = output + count; output < end; output++) {
+            *output = added(*x++, *y++, zero, &b, scale, offset);
         }
     } else {
         for (int32_t n = 0; n < count; n++) {
@@ -453,7 +572,7 @@ static void add_values(const edgesep_sum *sum, const int8_t *first, const int8_t
         }
     }
     if (sum->low > -128) {
-        raise_to(sum->low, count, output);
+        raise_to(sum->low, count, result);
     }
 }
 

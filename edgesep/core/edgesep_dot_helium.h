@@ -20,6 +20,7 @@
 #define PATCH_STEP(count) 1 /* patches lie one behind the other */
 #define PATCH_OFFSET(f, n) ((n) * (f)->row_bytes)
 #define PATCH_DIRECT 1
+#define APART __asm__ volatile("" ::: "memory")
 #define HELD 6   /* chunks of a patch that registers hold */
 #define BLOCK 64 /* output channels summed before they are rescaled */
 
@@ -34,8 +35,7 @@ EDGESEP_INLINE void patch_put(edgesep_value *patch, int32_t step, int32_t place,
     }
 }
 
-EDGESEP_INLINE void patch_set(edgesep_value *patch, int32_t step, int32_t place, int32_t value) {
-    (void)step;
+EDGESEP_INLINE void patch_set(edgesep_value *patch, int32_t place, int32_t value) {
     patch[place] = (int8_t)value;
 }
 
@@ -158,7 +158,9 @@ EDGESEP_INLINE void dot_rows_long(const edgesep_value *patch, int32_t chunks, co
             d = vmladavaq_s8(d, values, vldrbq_s8(w3));
             x += 16, w0 += 16, w1 += 16, w2 += 16, w3 += 16;
         }
-        sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+        sums[0] = a, sums[1] = b;
+        APART; /* else the compiler makes a vector of the four by way of memory */
+        sums[2] = c, sums[3] = d;
     }
     for (; rows > 0; rows--, sums++) {
         int32_t sum = 0;
@@ -198,17 +200,17 @@ EDGESEP_APART void dot_rows(const edgesep_value *patch, int32_t chunks, const in
 }
 
 /* All output channels of one or two positions. */
-EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_value *const seen[],
-                                       int32_t count, int8_t *output) {
+EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_value *patch,
+                                       int32_t apart, int32_t count, int8_t *output) {
     const int32_t chunks = f->row_bytes >> 4;
     int32_t sums[2 * BLOCK];
     for (int32_t c = 0; c < f->out_channels; c += BLOCK) {
         const int32_t rest = f->out_channels - c;
         const int32_t rows = rest < BLOCK ? rest : BLOCK;
         const int8_t *weights = f->weights + c * f->row_bytes;
-        dot_rows(seen[0], chunks, weights, rows, sums);
+        dot_rows(patch, chunks, weights, rows, sums);
         if (count == 2) {
-            dot_rows(seen[1], chunks, weights, rows, sums + BLOCK);
+            dot_rows(patch + apart, chunks, weights, rows, sums + BLOCK);
             rescale_two(f, c, rows, sums, output + c);
         } else {
             rescale(f, c, rows, sums, output + c);
@@ -225,17 +227,16 @@ EDGESEP_INLINE void add_tap(const int8_t *x, const int8_t *w, int32x4x2_t *sums)
     sums->val[1] = vaddq_s32(sums->val[1], vmulltq_int_s16(values, weights));
 }
 
-/* The sums of `count` channels, of which there are `channels` at each kernel position: rows of
- * `columns` positions, row_stride apart. A multiple of eight is written, and up to seven bytes are
- * read that are not needed. */
-EDGESEP_APART void sum_taps(const int8_t *x, const int8_t *w, int32_t channels, int32_t row_stride,
-                            int32_t rows, int32_t columns, int32_t count, int32_t *sums) {
+/* The sums of `count` channels, of which there are `channels` at each kernel position. A multiple
+ * of eight is written, and up to seven bytes are read that are not needed. */
+EDGESEP_APART void sum_taps(const int8_t *x, const int8_t *w, int32_t channels, edgesep_taps taps,
+                            int32_t count, int32_t *sums) {
     for (; count > 0; count -= 8, x += 8, w += 8, sums += 8) {
         int32x4x2_t both = {{vdupq_n_s32(0), vdupq_n_s32(0)}};
         const int8_t *row = x, *weights = w;
-        for (int32_t i = rows; i > 0; i--, row += row_stride) {
+        for (int32_t i = taps.rows; i > 0; i--, row += taps.row_stride) {
             const int8_t *tap = row;
-            for (int32_t j = columns; j > 0; j--, tap += channels, weights += channels) {
+            for (int32_t j = taps.columns; j > 0; j--, tap += channels, weights += channels) {
                 add_tap(tap, weights, &both);
             }
         }
@@ -243,16 +244,23 @@ EDGESEP_APART void sum_taps(const int8_t *x, const int8_t *w, int32_t channels, 
     }
 }
 
-/* All channels of one position: rows of `columns` kernel positions, row_stride bytes apart. */
-EDGESEP_INLINE void depthwise_window(const edgesep_filter *f, const int8_t *x, int32_t row_stride,
-                                     int32_t rows, int32_t columns, int8_t *output) {
+/* All channels of some positions, `step` bytes apart. */
+EDGESEP_INLINE void depthwise_positions(const edgesep_filter *f, const int8_t *x, int32_t step,
+                                        edgesep_taps taps, int32_t count, int8_t *output) {
     const int32_t channels = f->out_channels;
-    int32_t sums[BLOCK];
-    for (int32_t c = 0; c < channels; c += BLOCK) {
-        const int32_t rest = channels - c;
-        const int32_t count = rest < BLOCK ? rest : BLOCK;
-        sum_taps(x + c, f->weights + c, channels, row_stride, rows, columns, count, sums);
-        rescale(f, c, count, sums, output + c);
+    int32_t sums[2 * BLOCK];
+    for (int32_t n = count; n > 0; n -= 2, x += 2 * step, output += 2 * channels) {
+        for (int32_t c = 0; c < channels; c += BLOCK) {
+            const int32_t rest = channels - c;
+            const int32_t part = rest < BLOCK ? rest : BLOCK;
+            sum_taps(x + c, f->weights + c, channels, taps, part, sums);
+            if (n > 1) {
+                sum_taps(x + step + c, f->weights + c, channels, taps, part, sums + BLOCK);
+                rescale_two(f, c, part, sums, output + c);
+            } else {
+                rescale(f, c, part, sums, output + c);
+            }
+        }
     }
 }
 

@@ -28,8 +28,7 @@ EDGESEP_INLINE void patch_put(edgesep_value *restrict patch, int32_t step, int32
     }
 }
 
-EDGESEP_INLINE void patch_set(edgesep_value *patch, int32_t step, int32_t place, int32_t value) {
-    (void)step;
+EDGESEP_INLINE void patch_set(edgesep_value *patch, int32_t place, int32_t value) {
     patch[place] = (int16_t)value;
 }
 
@@ -66,15 +65,16 @@ EDGESEP_INLINE void dot_rows(const edgesep_value *restrict patch, const int8_t *
 }
 
 /* All output channels of one position. */
-EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_value *const seen[],
-                                       int32_t count, int8_t *output) {
+EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_value *patch,
+                                       int32_t apart, int32_t count, int8_t *output) {
     int32_t sums[BLOCK];
+    (void)apart;
     (void)count;
     for (int32_t first = 0; first < f->out_channels; first += BLOCK) {
         const int32_t rest = f->out_channels - first;
         const int32_t rows = rest < BLOCK ? rest : BLOCK;
         memcpy(sums, f->bias + first, (size_t)rows * sizeof *sums);
-        dot_rows(seen[0], f->weights + first * f->row_bytes, f->row_bytes, rows, sums);
+        dot_rows(patch, f->weights + first * f->row_bytes, f->row_bytes, rows, sums);
         rescale(f, sums, first, rows, output + first);
     }
 }
@@ -87,9 +87,9 @@ EDGESEP_INLINE void add_tap(const int8_t *restrict x, const int8_t *restrict w, 
     }
 }
 
-/* All channels of one position: rows of `columns` kernel positions, row_stride bytes apart. */
-EDGESEP_INLINE void depthwise_window(const edgesep_filter *f, const int8_t *x, int32_t row_stride,
-                                     int32_t rows, int32_t columns, int8_t *output) {
+/* All channels of one position. */
+EDGESEP_INLINE void depthwise_one(const edgesep_filter *f, const int8_t *x, edgesep_taps taps,
+                                  int8_t *output) {
     const int32_t channels = f->out_channels;
     int32_t sums[BLOCK];
     for (int32_t first = 0; first < channels; first += BLOCK) {
@@ -97,13 +97,21 @@ EDGESEP_INLINE void depthwise_window(const edgesep_filter *f, const int8_t *x, i
         const int32_t count = rest < BLOCK ? rest : BLOCK;
         const int8_t *w = f->weights + first;
         memcpy(sums, f->bias + first, (size_t)count * sizeof *sums);
-        for (int32_t i = 0; i < rows; i++) {
-            const int8_t *row = x + i * row_stride + first;
-            for (int32_t j = 0; j < columns; j++, w += channels) {
+        for (int32_t i = 0; i < taps.rows; i++) {
+            const int8_t *row = x + i * taps.row_stride + first;
+            for (int32_t j = 0; j < taps.columns; j++, w += channels) {
                 add_tap(row + j * channels, w, count, sums);
             }
         }
         rescale(f, sums, first, count, output + first);
+    }
+}
+
+/* All channels of some positions, `step` bytes apart. */
+EDGESEP_INLINE void depthwise_positions(const edgesep_filter *f, const int8_t *x, int32_t step,
+                                        edgesep_taps taps, int32_t count, int8_t *output) {
+    for (int32_t n = 0; n < count; n++) {
+        depthwise_one(f, x + n * step, taps, output + n * f->out_channels);
     }
 }
 

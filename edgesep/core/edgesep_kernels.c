@@ -9,12 +9,22 @@
 #include "edgesep_clones.h"
 #include "edgesep_dot.h"
 
-/* --- what a kernel sees ----------------------------------------------------------------------- */
+/* --- where a kernel lies ---------------------------------------------------------------------- */
 
-/* True where the kernel at row `top`, position `left` lies within the input. */
-EDGESEP_INLINE int within(const edgesep_filter *f, int32_t top, int32_t left) {
-    return top >= 0 && left >= 0 && top + f->kernel_height <= f->in_height &&
-           left + f->kernel_width <= f->in_width;
+/* Positions of a row, first to the one before last, at which the kernel lies within the input. */
+typedef struct span {
+    int32_t first, last;
+} span;
+
+EDGESEP_INLINE span within(const edgesep_filter *f, int32_t top) {
+    const int32_t room = f->in_width + f->pad_left - f->kernel_width;
+    const int32_t last = room < 0 ? 0 : room / f->stride_width + 1;
+    const int inside = top >= 0 && top + f->kernel_height <= f->in_height;
+    const span s = {
+        .first = inside ? (f->pad_left + f->stride_width - 1) / f->stride_width : f->out_width,
+        .last = last < f->out_width ? last : f->out_width,
+    };
+    return s;
 }
 
 EDGESEP_INLINE const int8_t *input_at(const edgesep_filter *f, const int8_t *input, int32_t top,
@@ -22,82 +32,90 @@ EDGESEP_INLINE const int8_t *input_at(const edgesep_filter *f, const int8_t *inp
     return input + (top * f->in_width + left) * f->in_channels;
 }
 
-/* True where the bytes under the kernel lie as a row of weights does, without gaps. */
-EDGESEP_INLINE int in_a_row(const edgesep_filter *f) {
-    return f->kernel_height == 1 ||
-           (f->kernel_width == f->in_width && f->kernel_width * f->in_channels % 4 == 0);
+/* --- convolution ------------------------------------------------------------------------------ */
+
+/* How the bytes under a kernel lie: so many pieces, in the input and in a patch. */
+typedef struct pieces {
+    int32_t count, values, apart, patch_apart;
+} pieces;
+
+EDGESEP_INLINE pieces pieces_of(const edgesep_filter *f) {
+    const int32_t values = f->kernel_width * f->in_channels;
+    const int one = f->kernel_height == 1 || (f->kernel_width == f->in_width && values % 4 == 0);
+    const pieces p = {
+        .count = one ? 1 : f->kernel_height,
+        .values = one ? values * f->kernel_height : values,
+        .apart = f->in_width * f->in_channels,
+        .patch_apart = edgesep_row_values(f),
+    };
+    return p;
 }
 
-/* Lay out row `row` of the input from position `left` on at a place of a patch; what lies outside
- * holds the zero point. */
-EDGESEP_INLINE void gather_clipped(const edgesep_filter *f, const int8_t *input, int32_t row,
-                                   int32_t left, edgesep_value *patch, int32_t step,
-                                   int32_t place) {
+/* Lay out what a kernel sees that lies within the input. */
+EDGESEP_INLINE void gather(pieces p, const int8_t *source, edgesep_value *patch, int32_t step) {
+    int32_t place = 0;
+    for (int32_t i = p.count; i > 0; i--, source += p.apart, place += p.patch_apart) {
+        patch_put(patch, step, place, source, p.values);
+    }
+}
+
+/* The same where it reaches over the edge: what lies outside holds the zero point. */
+static void gather_clipped(const edgesep_filter *f, const int8_t *input, int32_t top, int32_t left,
+                           edgesep_value *patch) {
     const int32_t values = f->kernel_width * f->in_channels;
     const int32_t first = left * f->in_channels;
-    const int32_t end = f->in_width * f->in_channels;
-    const int inside = row >= 0 && row < f->in_height;
-    const int8_t *source = input + (inside ? row : 0) * end;
-    for (int32_t k = 0; k < values; k++) {
-        const int32_t at = first + k;
-        const int seen = inside && at >= 0 && at < end;
-        patch_set(patch, step, place + k, seen ? source[at] : f->in_zero);
-    }
-}
-
-/* Lay out what a convolution sees: rows of the kernel, filled up to four. */
-EDGESEP_INLINE void gather(const edgesep_filter *f, const int8_t *input, int32_t top, int32_t left,
-                           edgesep_value *patch, int32_t step) {
-    const int32_t row_values = f->kernel_width * f->in_channels;
-    if (within(f, top, left)) {
-        const int32_t whole = in_a_row(f);
-        const int32_t rows = whole ? 1 : f->kernel_height;
-        const int32_t values = whole ? row_values * f->kernel_height : row_values;
-        const int8_t *source = input_at(f, input, top, left);
-        for (int32_t i = 0, place = 0; i < rows; i++) {
-            patch_put(patch, step, place, source, values);
-            source += f->in_width * f->in_channels;
-            place += edgesep_row_values(f);
-        }
-    } else {
-        for (int32_t i = 0; i < f->kernel_height; i++) {
-            gather_clipped(f, input, top + i, left, patch, step, i * edgesep_row_values(f));
+    const int32_t row_bytes = f->in_width * f->in_channels;
+    for (int32_t i = 0; i < f->kernel_height; i++) {
+        const int32_t row = top + i;
+        const int inside = row >= 0 && row < f->in_height;
+        const int8_t *source = input + (inside ? row : 0) * row_bytes;
+        for (int32_t k = 0; k < values; k++) {
+            const int32_t at = first + k;
+            const int seen = inside && at >= 0 && at < row_bytes;
+            patch_set(patch, i * edgesep_row_values(f) + k, seen ? source[at] : f->in_zero);
         }
     }
 }
-
-/* --- kernels ---------------------------------------------------------------------------------- */
 
 EDGESEP_HOT
 void edgesep_convolve(const edgesep_filter *f, const int8_t *input, int16_t *scratch,
                       int8_t *output) {
-    edgesep_value *patches = (edgesep_value *)(void *)scratch;
+    edgesep_value *patch = (edgesep_value *)(void *)scratch;
+    const pieces p = pieces_of(f);
+    const int32_t step = f->stride_width * f->in_channels;
+    const int32_t channels = f->out_channels;
+    const int32_t out_width = f->out_width;
     for (int32_t y = 0; y < f->out_height; y++) {
         const int32_t top = y * f->stride_height - f->pad_top;
-        int32_t left = -f->pad_left;
+        const span s = within(f, top);
         int32_t count;
-        for (int32_t x = 0; x < f->out_width; x += count, output += count * f->out_channels) {
-            const edgesep_value *seen[PATCHES];
-            count = x + PATCHES <= f->out_width ? PATCHES : 1;
-            for (int32_t n = 0; n < count; n++, left += f->stride_width) {
-                edgesep_value *patch = patches + PATCH_OFFSET(f, n);
-                seen[n] = patch;
-#if PATCH_DIRECT
-                if (in_a_row(f) && within(f, top, left)) {
-                    seen[n] = input_at(f, input, top, left);
-                    continue;
-                }
-#endif
-                gather(f, input, top, left, patch, PATCH_STEP(count));
+        for (int32_t x = 0; x < out_width; x += count, output += count * channels) {
+            const int32_t left = x * f->stride_width - f->pad_left;
+            count = 1;
+            if (x < s.first || x >= s.last) {
+                gather_clipped(f, input, top, left, patch);
+                convolve_positions(f, patch, 0, 1, output);
+                continue;
             }
-            convolve_positions(f, seen, count, output);
+            const int8_t *source = input_at(f, input, top, left);
+            count = x + PATCHES <= s.last ? PATCHES : 1;
+            if (PATCH_DIRECT && p.count == 1) {
+                convolve_positions(f, (const edgesep_value *)source, step, count, output);
+                continue;
+            }
+            for (int32_t n = 0; n < count; n++, source += step) {
+                gather(p, source, patch + PATCH_OFFSET(f, n), PATCH_STEP(count));
+            }
+            convolve_positions(f, patch, PATCH_OFFSET(f, 1), count, output);
         }
     }
 }
 
+/* --- depthwise -------------------------------------------------------------------------------- */
+
 /* Lay out what a depthwise kernel sees where it reaches over the edge. */
-EDGESEP_INLINE void gather_bytes(const edgesep_filter *f, const int8_t *input, int32_t top,
-                                 int32_t left, int8_t *window) {
+static void gather_bytes(const edgesep_filter *f, const int8_t *input, int32_t top, int32_t left,
+                         int8_t *window) {
     const size_t channels = (size_t)f->in_channels;
     for (int32_t i = top; i < top + f->kernel_height; i++) {
         for (int32_t j = left; j < left + f->kernel_width; j++, window += channels) {
@@ -111,15 +129,15 @@ EDGESEP_INLINE void gather_bytes(const edgesep_filter *f, const int8_t *input, i
 }
 
 /* Several output channels to an input channel: those of one position, one by one. */
-static void depthwise_spread(const edgesep_filter *f, const int8_t *x, int32_t row_stride,
-                             int32_t rows, int32_t columns, int8_t *output) {
+static void depthwise_spread(const edgesep_filter *f, const int8_t *x, edgesep_taps taps,
+                             int8_t *output) {
     const int32_t copies = f->out_channels / f->in_channels;
     for (int32_t c = 0; c < f->out_channels; c++) {
         const int8_t *w = f->weights + c;
         int32_t sum = f->bias[c];
-        for (int32_t i = 0; i < rows; i++) {
-            for (int32_t j = 0; j < columns; j++, w += f->out_channels) {
-                sum += x[i * row_stride + j * f->in_channels + c / copies] * *w;
+        for (int32_t i = 0; i < taps.rows; i++) {
+            for (int32_t j = 0; j < taps.columns; j++, w += f->out_channels) {
+                sum += x[i * taps.row_stride + j * f->in_channels + c / copies] * *w;
             }
         }
         const int32_t scaled = fx_scale(sum, f->multiplier[c], f->shift[c]);
@@ -130,30 +148,41 @@ static void depthwise_spread(const edgesep_filter *f, const int8_t *x, int32_t r
 EDGESEP_HOT
 void edgesep_convolve_depthwise(const edgesep_filter *f, const int8_t *input, int16_t *scratch,
                                 int8_t *output) {
-    const int32_t taps = f->kernel_height * f->kernel_width;
-    const int32_t row_stride = f->in_width * f->in_channels;
-    const int whole = f->kernel_height == 1 || f->kernel_width == f->in_width;
+    const int32_t positions = f->kernel_height * f->kernel_width;
+    const int32_t channels = f->out_channels;
+    const int32_t step = f->stride_width * f->in_channels;
+    const int in_a_row = f->kernel_height == 1 || f->kernel_width == f->in_width;
+    const int one_to_one = f->in_channels == channels;
+    int8_t *window = (int8_t *)scratch;
+    const edgesep_taps clipped = {.rows = 1, .columns = positions, .row_stride = 0};
+    const edgesep_taps whole = {
+        .rows = in_a_row ? 1 : f->kernel_height,
+        .columns = in_a_row ? positions : f->kernel_width,
+        .row_stride = f->in_width * f->in_channels,
+    };
     for (int32_t y = 0; y < f->out_height; y++) {
         const int32_t top = y * f->stride_height - f->pad_top;
-        for (int32_t x = 0; x < f->out_width; x++, output += f->out_channels) {
+        const span s = within(f, top);
+        int32_t count;
+        for (int32_t x = 0; x < f->out_width; x += count, output += count * channels) {
             const int32_t left = x * f->stride_width - f->pad_left;
-            const int clipped = !within(f, top, left);
-            const int32_t rows = whole || clipped ? 1 : f->kernel_height;
-            const int32_t columns = whole || clipped ? taps : f->kernel_width;
-            const int8_t *window = (const int8_t *)scratch;
-            if (clipped) {
-                gather_bytes(f, input, top, left, (int8_t *)scratch);
-            } else {
-                window = input_at(f, input, top, left);
+            const int inside = x >= s.first && x < s.last;
+            const int8_t *source = inside ? input_at(f, input, top, left) : window;
+            const edgesep_taps taps = inside ? whole : clipped;
+            if (!inside) {
+                gather_bytes(f, input, top, left, window);
             }
-            if (f->in_channels == f->out_channels) {
-                depthwise_window(f, window, row_stride, rows, columns, output);
+            count = inside && one_to_one ? s.last - x : 1;
+            if (one_to_one) {
+                depthwise_positions(f, source, step, taps, count, output);
             } else {
-                depthwise_spread(f, window, row_stride, rows, columns, output);
+                depthwise_spread(f, source, taps, output);
             }
         }
     }
 }
+
+/* --- sum -------------------------------------------------------------------------------------- */
 
 EDGESEP_HOT
 void edgesep_add(const edgesep_sum *sum, const int8_t *first, const int8_t *second,

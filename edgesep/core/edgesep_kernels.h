@@ -22,6 +22,11 @@ static inline int32_t edgesep_patch_values(const edgesep_filter *f) {
     return f->kernel_height * edgesep_row_values(f);
 }
 
+/* What a depthwise kernel sees of one channel: rows of `columns` values, row_stride bytes apart. */
+typedef struct edgesep_taps {
+    int32_t rows, columns, row_stride;
+} edgesep_taps;
+
 /* scratch: 2 x patch_values of the network. */
 void edgesep_convolve(const edgesep_filter *filter, const int8_t *input, int16_t *scratch,
                       int8_t *output);

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -380,7 +380,7 @@ def _depthwise_weights(operation: Operation) -> tuple[NDArray[np.int8], NDArray[
 
 
 def _folded(
-    bias: NDArray[np.int32], zero_point: int, weight_sums: NDArray[np.int64]
+    bias: NDArray[Any], zero_point: int, weight_sums: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     return bias.astype(np.int64) - zero_point * weight_sums
 
