@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "Ends", "LiveSession", "open_devices"]
 
-POLLS_PER_HOP = 8  # where the input is late
-LATE_S = 0.0003  # after the moment when a block is due: most have come by then
+POLLS_PER_HOP = 4  # where the input is late
+LATE_LEAST_S = 0.0002  # after the moment when a block is due
+LATE_GROWTH_S, LATE_DECAY_S = 0.0002, 0.00002  # so one block in ten or so is polled for
 MOST_HOPS_ASLEEP = 4  # whatever the clocks say
 EXCESS_S = 0.08  # more waiting sound than this beyond the aim is skipped, not played late
 STEADY_S, STEADY_SHARE = 0.4, 0.25  # both devices keep time for so long, within so much
@@ -149,6 +150,7 @@ class LiveSession:
         self._busy_s = 0.0
         self._load_mark = (time.perf_counter(), 0.0)
         self._device_block_s = settings.block_ms / 1000
+        self._late_s = LATE_LEAST_S
         self._block_frames = max(1, round(self._device_block_s * ends.in_rate_hz))
         self._pace = (time.perf_counter(), 0, 0)
         self._progress = (time.perf_counter(), 0, 0)
@@ -281,13 +283,16 @@ class LiveSession:
     def _nap_s(self, missing_frames: int) -> float:
         """Return how long the frames that miss will take to come: most naps then end with them.
 
-        Every wake-up costs as much as isolating a hop, on some machines.
+        Every wake-up costs as much as isolating a hop, on some machines. So the allowance for
+        lateness grows while blocks come later than that, and shrinks while they do not.
         """
         blocks = -(-missing_frames // self._block_frames)
-        due_s = self._inlet.arrived_at_s + blocks * self._device_block_s + LATE_S
-        nap_s = due_s - time.perf_counter()
-        if nap_s < LATE_S:
+        arrived_s = self._inlet.arrived_at_s
+        nap_s = arrived_s + blocks * self._device_block_s + self._late_s - time.perf_counter()
+        if nap_s < LATE_LEAST_S:  # it should have come by now
+            self._late_s = min(self._late_s + LATE_GROWTH_S, self._hop_s / POLLS_PER_HOP)
             return self._hop_s / POLLS_PER_HOP
+        self._late_s = max(self._late_s - LATE_DECAY_S, LATE_LEAST_S)
         return min(nap_s, MOST_HOPS_ASLEEP * self._hop_s)
 
     def _step(self, block: np.ndarray) -> None:
