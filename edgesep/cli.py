@@ -63,7 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse has printed help, version or an error
         return int(end.code or 0)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # an error of the output belongs here, not to the end of Python
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0  # whoever reads has what it wanted, such as `edgesep model list | head -1`
     except SettingsError as error:
         _print_error(str(error))
         return EXIT_USAGE

@@ -201,6 +201,20 @@ def test_a_card_from_another_world(source, tmp_path, capsys):
     assert "m.json" in error_of(arguments, capsys, status=1)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_may_have_enough(unbuffered):
+    run = subprocess.Popen(
+        [sys.executable, "-m", "edgesep", "config", "init"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**environment(), "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert run.stdout is not None and run.stderr is not None
+    run.stdout.close()
+    with run:
+        assert said(run.stderr.read()) == []
+    assert run.returncode == 0
+
+
 def test_control_c_ends_a_pipe_quietly(model):
     run = subprocess.Popen(
         [sys.executable, "-m", "edgesep", "pipe", "--model", model],
