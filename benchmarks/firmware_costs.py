@@ -30,23 +30,21 @@ from edgesep.firmware import generate, read_board
 from edgesep.firmware.boards import Board
 from edgesep.firmware.costs import frame_terms, processor, step_terms
 from edgesep.firmware.measure import INSTRUCTION_NS, tool_versions
-from edgesep.models import find_model, list_models
+from edgesep.models import find_model
 from edgesep.settings import Settings
 from export.convert import make_card
 from export.graph import Graph, UNetShape
 from export.quantize import calibrate, quantize
-from export.recipe import load_recipe
+from export.recipe import RECIPES, Recipe, load_recipe
 from export.tflite import write_tflite
 from tests.helpers import write_random_model
 
 BOARDS = ("cortex_m4f", "cortex_m7", "cortex_m33", "cortex_m55")
 COSTS = ROOT / "edgesep" / "firmware" / "costs.json"
 PROFILE = Path(__file__).with_name("firmware_profile.c")
-SHAPES = {  # name -> hop, shape: nets of the shipped kind, smaller and larger
-    "nano": (128, UNetShape((8, 12, 16, 24), 40, (1, 2, 4, 8))),
-    "fast": (64, UNetShape((8, 16, 24, 32), 64, (1, 2, 4, 8, 16), 2, 2)),
+SHAPES = {  # name -> hop, shape: nets beside those of export/recipes
     "odd": (32, UNetShape((6, 10, 22, 36), 50, (1, 3, 9), 3)),
-    "wide": (128, UNetShape((24, 40, 56, 72), 120, (1, 2, 4, 8, 16, 32))),
+    "wide": (256, UNetShape((24, 40, 56, 72), 120, (1, 2, 4, 8, 16, 32))),
 }
 
 
@@ -64,18 +62,25 @@ def random_weights(graph: Graph) -> dict[str, np.ndarray]:
     return weights
 
 
-def write_model(name: str, folder: Path) -> Path:
-    """Write a model of SHAPES with random weights; return its path."""
-    hop, shape = SHAPES[name]
-    recipe = load_recipe("small-16ms")
-    frame = replace(recipe.frame, hop_samples=hop, fade_samples=min(hop, 128))
-    recipe = replace(recipe, name=name, network=shape, frame=frame)
+def recipes() -> list[Recipe]:
+    """Return the recipes of models, and those of SHAPES."""
+    found = [load_recipe(path.stem) for path in sorted(RECIPES.glob("*.yaml"))]
+    for name, (hop, shape) in SHAPES.items():
+        frame = replace(found[0].frame, hop_samples=hop, fade_samples=min(hop, 128))
+        found.append(replace(found[0], name=name, network=shape, frame=frame))
+    return found
+
+
+def write_model(recipe: Recipe, folder: Path) -> Path:
+    """Write the model of a recipe with random weights; return its path."""
     graph = recipe.graph()
     weights = random_weights(graph)
     clip = np.random.default_rng(1).integers(-128, 128, (20, recipe.frame.bands, 2))
-    qgraph = quantize(graph, weights, calibrate(graph, weights, [clip.astype(np.int8)]), name)
+    qgraph = quantize(
+        graph, weights, calibrate(graph, weights, [clip.astype(np.int8)]), recipe.name
+    )
     content = write_tflite(qgraph)
-    path = folder / f"{name}.tflite"
+    path = folder / f"{recipe.name}.tflite"
     path.write_bytes(content)
     write_card(make_card(recipe, graph, qgraph, content, {}), path.with_suffix(".json"))
     return path
@@ -159,9 +164,8 @@ def main() -> None:
             for board in boards:
                 print_profile(board, arguments.profile, folder)
             return
-        models = [str(write_model(name, folder)) for name in SHAPES]
-        models += [str(write_random_model(folder, hop)) for hop in (64, 256)]
-        models += list_models()
+        models = [str(write_model(recipe, folder)) for recipe in recipes()]
+        models += [str(write_random_model(folder, hop)) for hop in (64, 128)]
         costs = {}
         for board in boards:
             costs[processor(board.cpu_flags)] = fit_board(board, models, folder)

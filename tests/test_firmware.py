@@ -77,6 +77,7 @@ def test_a_project_is_the_same_from_run_to_run(model: Path, tmp_path: Path) -> N
     manifest = json.loads((first / "MANIFEST.json").read_text())
     assert manifest["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert manifest["latency_ms"] == 16
+    assert manifest["latency_double_buffered_ms"] == 24
     hashes = {str(f): hashlib.sha256((first / f).read_bytes()).hexdigest() for f in files}
     del hashes["MANIFEST.json"]
     assert manifest["files"] == hashes
@@ -100,6 +101,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert "not an empty folder" in error_of(capsys, "--board", "cortex_m7", *full)
     below = ("--model", str(model), "-o", str(tmp_path / "no" / "such"))
     assert "cannot write" in error_of(capsys, "--board", "cortex_m7", *below)
+    inside = ("--model", str(model), "-o", str(tmp_path / "full" / "mine" / "new"))
+    assert "cannot write" in error_of(capsys, "--board", "cortex_m7", *inside)
+    a_file = ("--model", str(model), "-o", str(tmp_path / "full" / "mine"))
+    assert "not an empty folder" in error_of(capsys, "--board", "cortex_m7", *a_file)
     assert [p.name for p in tmp_path.rglob("*")] == ["full", "mine"]
 
 

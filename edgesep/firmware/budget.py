@@ -33,6 +33,10 @@ STACK_BYTES = 4 << 10
 """Stack that a call of edgesep_process takes at most; tested."""
 
 
+CONTRACT_BYTES = 40  # edgesep_contract, with padding
+GAINS = 256  # one for each value of a mask, 16 bit
+
+
 class BudgetError(ModelError):
     """A model does not fit a board; `table` has a line for each budget."""
 
@@ -70,8 +74,10 @@ class Needs:
 
 def needs_of(board: Board, contract: FrameContract, plan: Plan) -> Needs:
     """Return what a compiled model takes."""
+    network = sum(_constant_bytes(getattr(plan, f.name)) for f in fields(plan))
+    frame = 2 * len(contract.band_edges) + CONTRACT_BYTES + 2 * GAINS
     return Needs(
-        weights_and_tables=sum(_constant_bytes(getattr(plan, f.name)) for f in fields(plan)),
+        weights_and_tables=network + frame,
         state_and_activations=native.stream_memory_bytes(contract, plan),
         instructions=estimate(board.cpu_flags, contract, plan),
         hop_samples=contract.hop_samples,

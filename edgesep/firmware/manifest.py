@@ -58,6 +58,7 @@ def manifest(
             name: getattr(settings, name) for name in ("max_attenuation_db", "wet", "output")
         },
         "latency_ms": contract.latency_samples / 16,
+        "latency_double_buffered_ms": (contract.latency_samples + contract.hop_samples) / 16,
         "hop_samples": contract.hop_samples,
         "at_most": {
             "flash_bytes": needs.flash_bytes,
