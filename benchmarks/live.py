@@ -3,9 +3,9 @@
     python benchmarks/live.py [--model NAME] [--seconds N] [--block MS] [--core N]
 
 Prints one table of what is heard at 44.1 and 48 kHz, mono and stereo, one of the load with blocks
-of 8, 16 and 32 ms beside what PortAudio and PulseAudio's client take for doing nothing, and the
-latency by chirps. Ends with status 1 when a target is missed, and says which. Wants a machine with
-nothing else to do.
+of 8, 16 and 32 ms beside what PortAudio and PulseAudio's client take for doing nothing, the latency
+by chirps, and what becomes of two clocks that differ. Ends with status 1 when a target is missed,
+and says which. Wants a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from edgesep.models import DEFAULT_MODEL
-from tests.live_jobs import Run, measure_isolation
+from tests.live_jobs import Run, babble, measure_isolation
+from tests.paced_sink import PacedSink
 from tests.soundserver import SoundServer, missing_sound_system
 
 LOAD_SECONDS = 30.0
 FLOOR_SETTLE_S, FLOOR_S = 4.0, 10.0
+DRIFT_SECONDS = 120.0
 BLOCKS_MS = (8, 16, 32)
 KINDS = [(48000, "mix"), (48000, "link"), (44100, "mix"), (44100, "link")]
 GAP_DB, LOAD_PERCENT, P99_SHARE, MEMORY_MB, LATENCY_MS = 0.5, 6.0, 0.25, 120.0, 45.0
@@ -57,6 +59,7 @@ def main() -> int:
         *sound_table(options.model, options.seconds, options.block, options.core),
         *load_table(options.model, options.core),
         *latency_lines(options.model),
+        *drift_lines(options.model),
     ]
     print("\n" + ("\n".join(f"missed: {line}" for line in missed) or "all targets are met"))
     return 1 if missed else 0
@@ -175,6 +178,31 @@ def latency_lines(model: str) -> Iterator[str]:
           f"once; the loop says {figures['latency_sum_ms']:.1f} ms")  # fmt: skip
     if beyond_ms > LATENCY_MS:
         yield f"latency: {beyond_ms:.1f} ms beyond PulseAudio's own"
+
+
+def drift_lines(model: str) -> Iterator[str]:
+    """Print what becomes of two devices whose clocks differ; yield a starved output."""
+    print(f"\na loudspeaker with another clock, {DRIFT_SECONDS:g} s, uncorrected "
+          f"{DRIFT_SECONDS * 0.3:.0f} ms apart at the end")  # fmt: skip
+    for ppm in (300, -300):
+        with sound_server() as (server, folder), PacedSink(server, folder, ppm):
+            run = Run(
+                server, folder, Path(model), "--set", "wet=0", "--metrics", f"{folder}/metrics"
+            )
+            player = server.play(babble(DRIFT_SECONDS + 20))
+            run.wait_until(lambda state: state["playing"], 20)
+            time.sleep(DRIFT_SECONDS)
+            row, _ = run.end()
+            player.terminate()
+            lines = [json.loads(line) for line in (folder / "metrics").read_text().splitlines()]
+        buffers = [line["latency_buffers_ms"] for line in lines]
+        fifth = max(1, len(buffers) // 5)
+        first_ms, last_ms = np.mean(buffers[fifth : 2 * fifth]), np.mean(buffers[-fifth:])
+        print(f"{ppm:+d} ppm: measured {row['drift_ppm']:+.0f}, buffers "
+              f"{first_ms:.1f} then {last_ms:.1f} ms, "
+              f"starvations {row['starvations']}, dropped {row['dropped_hops']}", flush=True)  # fmt: skip
+        if row["starvations"] or row["dropped_hops"]:
+            yield f"clocks {ppm:+d} ppm apart: {row['starvations']} starvations"
 
 
 def chirp_ms(server: SoundServer, source: str, sink: str) -> float:

@@ -18,9 +18,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from edgesep.models import DEFAULT_MODEL
+from tests.live_jobs import resident_mb
 from tests.soundserver import SoundServer, missing_sound_system
 
 SECONDS = 1200.0
+MOST_GROWTH = {"memory_mb": 2.0, "latency_sum_ms": 5.0}
 SETTINGS = ("input.device=microphone", "output.device=loudspeaker", "input.rate_hz=48000",
             "output.rate_hz=48000")  # fmt: skip
 
@@ -36,9 +38,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         samples, counters = run(Path(folder), model, seconds)
     Path("soak.json").write_text(json.dumps(samples))
-    print_table(samples, counters)
+    missed = print_table(samples, counters)
     plot(samples)
-    return 0
+    print("\n".join(f"missed: {line}" for line in missed) or "neither memory nor latency moves")
+    return 1 if missed else 0
 
 
 def run(folder: Path, model: str, seconds: float) -> tuple[list[dict[str, float]], dict[str, int]]:
@@ -69,25 +72,20 @@ def run(folder: Path, model: str, seconds: float) -> tuple[list[dict[str, float]
     return samples, counters
 
 
-def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process in MB, 0 once it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
-
-
-def print_table(samples: list[dict[str, float]], counters: dict[str, int]) -> None:
-    """Print the first, middle and last tenth of the run beside each other."""
+def print_table(samples: list[dict[str, float]], counters: dict[str, int]) -> list[str]:
+    """Print the first, middle and last tenth of the run beside each other; return what moved."""
     tenth = max(1, len(samples) // 10)
     places = (tenth, len(samples) // 2, len(samples) - tenth)
+    moved = []
     print(f"| mean of {tenth} s | first | middle | last |\n|---|---|---|---|")
     for name in ("memory_mb", "load_percent", "hop_p99_ms", "latency_sum_ms", "drift_ppm"):
-        means = [np.mean([s[name] for s in samples[at : at + tenth]]) for at in places]
+        means = [float(np.mean([s[name] for s in samples[at : at + tenth]])) for at in places]
         print(f"| {name} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
+        if means[-1] - means[0] > MOST_GROWTH.get(name, np.inf):
+            moved.append(f"{name} has grown from {means[0]:.2f} to {means[-1]:.2f}")
     names = ("hops", "passed_hops", "dropped_hops", "starvations", "underflows", "overflows")
     print(", ".join(f"{name} {counters[name]}" for name in names))
+    return moved
 
 
 def plot(samples: list[dict[str, float]]) -> None:

@@ -5,6 +5,7 @@ Scored in the recording of what the loudspeaker plays. `make live` does the same
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -17,7 +18,8 @@ from edgesep.audio.live import LiveLoop
 from edgesep.config import Config, parse_assignments
 from edgesep.isolator import Isolator
 from edgesep.models import DEFAULT_MODEL, list_models
-from tests.live_jobs import RATE_HZ, Run, measure_isolation, read_raw
+from tests.live_jobs import RATE_HZ, Run, babble, measure_isolation, read_raw
+from tests.paced_sink import PacedSink
 from tests.soundserver import missing_sound_system
 
 TONE_HZ, TONE_LEVEL = 400, 8000
@@ -50,6 +52,26 @@ def test_live_sound_is_isolated_as_a_file_is(server, tmp_path, rate_hz, channel)
     assert abs(figures["gap_db"]) < 0.5
     assert abs(figures["live_db"] - figures["file_db"]) < 0.5
     assert figures["dropped_hops"] == figures["passed_hops"] == 0
+
+
+def test_a_loudspeaker_with_another_clock_is_followed(server, start, tmp_path):
+    """1,500 ppm would empty what waits for the output within 15 s."""
+    with PacedSink(server, tmp_path, 1500):
+        run = start("--set", "wet=0", "--metrics", str(tmp_path / "metrics"))
+        player = server.play(babble(60))
+        run.wait_until(lambda state: state["playing"], 15.0)
+        time.sleep(20.0)
+        figures, _ = run.end()
+        player.terminate()
+    lines = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
+    stretch_ppm = float(np.mean([line["stretch_ppm"] for line in lines[-10:]]))
+    print(
+        f"stretched by {stretch_ppm:.0f} ppm, drift so far {figures['drift_ppm']:.0f} ppm", figures
+    )
+    assert figures["drift_ppm"] > 20
+    assert 300 < stretch_ppm < 4000
+    skip_if_starved(figures)
+    assert figures["dropped_hops"] == 0
 
 
 def tone(seconds: float) -> NDArray[np.int16]:
