@@ -33,6 +33,8 @@ ROOMY, TIGHT = 0.5, 0.8
 """Share of a hop's time at the 99th percentile: up to here it keeps up; up to there, just so."""
 BUSY = 0.05
 """Share of the time that other programs took, from which on figures are not to be trusted."""
+QUICKER = 0.8
+"""Share of fast's median below which exact is recommended instead."""
 BUSY_VERDICT = "unknown: machine busy"
 INTERVAL_COLUMNS = (
     "start", "hops", "p50 us", "p95 us", "p99 us", "max us", "slowdown", "MHz", "C", "throttled",
@@ -63,12 +65,24 @@ def words(results: Sequence[Result]) -> list[str]:
         lines.append(f"the largest that keeps up here: {best.model} with {best.engine}")
     elif stolen <= BUSY:
         lines.append("nothing keeps up here with room to spare: take a smaller model")
+    lines += _exact_is_quicker(results)
     if stolen > BUSY:
         lines.append(
             f"other programs had the core for up to {stolen:.0%} of the time: end them and measure "
             "again; of these figures, only the medians say something about edgesep"
         )
     return lines
+
+
+def _exact_is_quicker(results: Sequence[Result]) -> list[str]:
+    """Say where "fast" is not: tflite-runtime does not always come with XNNPACK."""
+    medians = {(result.model, result.engine): result.p50_us for result in results}
+    return [
+        f"{model}: exact is quicker here than fast ({medians[model, 'exact']:.0f} us a hop, "
+        f"{fast_us:.0f}), and has the same bits everywhere: --engine exact"
+        for (model, engine), fast_us in medians.items()
+        if engine == "fast" and medians.get((model, "exact"), fast_us) < QUICKER * fast_us
+    ]
 
 
 def _sentence(result: Result) -> str:

@@ -90,6 +90,9 @@ def test_words_say_what_keeps_up() -> None:
     assert lines[0].startswith("m with fast keeps up: 99 of 100 hops take at most 0.16 of 8 ms")
     assert lines[-1] == "the largest that keeps up here: l with fast"
     assert "nothing keeps up" in words([late])[-1]
+    exact = replace(RESULT, engine="exact", p50_us=79)
+    assert "m: exact is quicker here than fast (79 us a hop, 100)" in words([RESULT, exact])[-1]
+    assert not any("quicker" in line for line in words([RESULT, replace(exact, p50_us=81)]))
     busy = replace(late, stolen=0.5)
     assert verdict(busy) == "unknown: machine busy"
     assert verdict(replace(busy, p50_us=6000)) == "does not keep up"
