@@ -7,10 +7,10 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/*/*.c edgesep/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick live soak lint format bench tflm firmware clean
+.PHONY: help demo test quick live soak install-page lint format bench tflm firmware clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
 
 demo: $(VENV)/demo.stamp ## isolate the speech of a sample into demo_output/
 	@$(BIN)/python demo/run.py
@@ -29,6 +29,10 @@ live: $(VENV)/dev.stamp ## measure the live loop for a quarter of an hour: sound
 
 soak: $(VENV)/dev.stamp ## run the live loop for twenty minutes; plots load and latency
 	$(BIN)/python benchmarks/soak.py
+
+# As root, with qemu-user-static, and an hour: the commands of docs/install.md on an emulated board.
+install-page: $(VENV)/dev.stamp ## follow the install page (BOARD=arm64-bookworm)
+	$(BIN)/python scripts/follow_install.py $(or $(BOARD),arm64-bookworm)
 
 lint: $(VENV)/dev.stamp ## check style and types, change nothing
 	$(BIN)/ruff check .

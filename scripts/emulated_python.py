@@ -159,24 +159,35 @@ def build(tree: Tree) -> None:
 
 
 def unpack_debian(tree: Tree) -> None:
-    """Unpack Python, its headers and the tree's packages; links as Debian 13 has them."""
+    """Unpack Python, its headers and the tree's packages."""
     apt = tree.folder / "apt"
-    for folder in ("lists/partial", "archives/partial"):
-        (apt / folder).mkdir(parents=True)
-    (apt / "status").touch()
-    (apt / "sources.list").write_text(
-        f"deb [arch={tree.architecture} signed-by={KEYRING}] {mirror()} {tree.suite} main\n"
+    apt_get = prepare_apt(apt, tree.architecture, tree.suite)
+    python = f"python{tree.python}"
+    download(apt_get, [python, "libstdc++6", *tree.packages])
+    # The headers alone: what they depend on would be a C library for its compiler.
+    subprocess.run([*apt_get, "download", f"lib{python}-dev"], check=True, cwd=apt / "archives")
+    unpack(apt / "archives", tree.system, tree.multiarch)
+    shutil.rmtree(apt)
+
+
+def prepare_apt(folder: Path, architecture: str, suite: str) -> list[str]:
+    """Make a state of apt's own in a folder, up to date; return its apt-get."""
+    for name in ("lists/partial", "archives/partial"):
+        (folder / name).mkdir(parents=True)
+    (folder / "status").touch()
+    (folder / "sources.list").write_text(
+        f"deb [arch={architecture} signed-by={KEYRING}] {mirror()} {suite} main\n"
     )
     options = {
-        "APT::Architecture": tree.architecture,
-        "APT::Architectures": tree.architecture,
+        "APT::Architecture": architecture,
+        "APT::Architectures": architecture,
         "APT::Install-Recommends": "false",
         "APT::Sandbox::User": "",
-        "Dir::State": apt,
-        "Dir::State::status": apt / "status",
-        "Dir::Cache": apt,
-        "Dir::Cache::archives": apt / "archives",
-        "Dir::Etc::sourcelist": apt / "sources.list",
+        "Dir::State": folder,
+        "Dir::State::status": folder / "status",
+        "Dir::Cache": folder,
+        "Dir::Cache::archives": folder / "archives",
+        "Dir::Etc::sourcelist": folder / "sources.list",
         "Dir::Etc::sourceparts": "/dev/null",
         "Dir::Etc::preferencesparts": "/dev/null",
         "Dir::Etc::main": "/dev/null",
@@ -184,24 +195,28 @@ def unpack_debian(tree: Tree) -> None:
         "Acquire::Retries": "3",
     }
     apt_get = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
-    python = f"python{tree.python}"
     subprocess.run([*apt_get, "update"], check=True)
-    subprocess.run(
-        [*apt_get, "--download-only", "--yes", "install", python, "libstdc++6", *tree.packages],
-        check=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    # The headers alone: what they depend on would be a C library for its compiler.
-    subprocess.run([*apt_get, "download", f"lib{python}-dev"], check=True, cwd=apt / "archives")
-    tree.system.mkdir()
-    for package in sorted((apt / "archives").glob("*.deb")):
-        subprocess.run(["dpkg-deb", "-x", package, tree.system], check=True)
-    if not (tree.system / "lib").exists():
-        (tree.system / "lib").symlink_to("usr/lib")
-    for library in ("blas/libblas.so.3", "lapack/liblapack.so.3"):  # as their postinst does
-        folder = tree.system / "usr" / "lib" / tree.multiarch
-        if (folder / library).exists():
-            (folder / Path(library).name).symlink_to(library)
-    shutil.rmtree(apt)
+    return apt_get
+
+
+def download(apt_get: list[str], packages: list[str]) -> None:
+    """Download packages with all that they depend on."""
+    command = [*apt_get, "--download-only", "--yes", "install", *packages]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def unpack(archives: Path, system: Path, multiarch: str) -> None:
+    """Unpack packages into a file system, with the links that their scripts would make."""
+    system.mkdir(exist_ok=True)
+    for package in sorted(archives.glob("*.deb")):
+        subprocess.run(["dpkg-deb", "-x", package, system], check=True)
+    if not (system / "lib").exists():  # Debian 13 has nothing else there
+        (system / "lib").symlink_to("usr/lib")
+    libraries = system / "usr" / "lib" / multiarch
+    for library in ("blas/libblas.so.3", "lapack/liblapack.so.3"):
+        link = libraries / Path(library).name
+        if (libraries / library).exists() and not link.exists():
+            link.symlink_to(library)
 
 
 def mirror() -> str:
@@ -217,17 +232,20 @@ def mirror() -> str:
 
 
 def write_processor(tree: Tree) -> None:
-    """Let programs in the tree see the processors of a Raspberry Pi 4 or 5."""
-    part = {"cortex-a76": ("0x4", "0xd0b", "1", " atomics fphp asimdhp asimddp")}.get(
-        tree.cpu, ("0x0", "0xd08", "3", "")
-    )
-    variant, number, revision, features = part
-    text = "".join(
-        CPUINFO.format(number=n, variant=variant, part=number, revision=revision, features=features)
+    """Let programs in the tree see the processors of its board."""
+    (tree.system / "proc").mkdir(exist_ok=True)
+    (tree.system / "proc" / "cpuinfo").write_text(cpuinfo(tree))
+
+
+def cpuinfo(tree: Tree) -> str:
+    """Return /proc/cpuinfo of a Raspberry Pi 5 for a Cortex-A76, else that of a Raspberry Pi 4."""
+    variant, part, revision, features = ("0x0", "0xd08", 3, "")
+    if tree.cpu == "cortex-a76":
+        variant, part, revision, features = ("0x4", "0xd0b", 1, " atomics fphp asimdhp asimddp")
+    return "".join(
+        CPUINFO.format(number=n, variant=variant, part=part, revision=revision, features=features)
         for n in range(4)
     )
-    (tree.system / "proc").mkdir(exist_ok=True)
-    (tree.system / "proc" / "cpuinfo").write_text(text)
 
 
 def make_environment(tree: Tree) -> None:
