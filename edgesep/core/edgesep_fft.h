@@ -20,10 +20,13 @@ typedef struct edgesep_block {
 /* The extent of a block: its bit length is one above that of the largest part; 0 for all zero. */
 uint32_t edgesep_extent(const edgesep_block *block);
 
-/* Transform z in place, forward; magnitudes of the parts up to 2^30.5 in and out.
- * Returns the extent of the result. With real and imaginary parts exchanged in z, which exchanges
- * them in the result, it is the transform backward, but for the division by 256. */
+/* Transform z in place, forward; magnitudes of the parts up to 2^30.5 in and out. Returns the
+ * extent of the result. */
 uint32_t edgesep_fft256(edgesep_block *z, edgesep_block *scratch, uint32_t extent);
+
+/* Transform z in place, backward, including the division by 256. Real and imaginary parts are
+ * exchanged in z and in the result: so it is the same transform. */
+void edgesep_ifft256(edgesep_block *z, edgesep_block *scratch, uint32_t extent);
 
 /* Turn the transform of even + i odd samples into the spectrum of the real samples, in place. */
 void edgesep_split(edgesep_block *z, uint32_t extent);

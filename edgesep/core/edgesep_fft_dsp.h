@@ -4,17 +4,9 @@
 #ifndef EDGESEP_FFT_DSP_H
 #define EDGESEP_FFT_DSP_H
 
-#include "edgesep_clones.h"
-#include "edgesep_fft.h"
-#include "edgesep_fixed.h"
-#include "edgesep_tables.h"
+#include "edgesep_complex.h"
 
-#define QUARTER (EDGESEP_BINS / 4)
 #define ONE_Q30 (1 << 30) /* twiddle of no turn: divides by four */
-
-typedef struct complex32 {
-    int32_t re, im;
-} complex32;
 
 /* Parts n of a block whose real parts begin at x: one pointer, so that all parts are within the
  * reach of a load. */
@@ -105,9 +97,10 @@ EDGESEP_INLINE uint32_t turning(const int32_t *x, int step, int room, const int3
     return finish(y, a, b, p, d, extent);
 }
 
-/* Stage that joins 4 transforms of `size` points of x << room: x -> y. Returns y's extent. */
+/* Stage that joins 4 transforms of `size` points of x << room: x -> y. Returns y's extent if it is
+ * to be measured. */
 EDGESEP_INLINE uint32_t fft_stage(const edgesep_block *restrict x, edgesep_block *restrict y,
-                                  int size, int room) {
+                                  int size, int room, int measured) {
     const int step = QUARTER / size;
     const int32_t *in = (const int32_t *)x;
     int32_t *out = (int32_t *)y;
@@ -122,74 +115,7 @@ EDGESEP_INLINE uint32_t fft_stage(const edgesep_block *restrict x, edgesep_block
             extent = turning(in++, step, room, turns, out++, extent);
         }
     }
-    return extent;
-}
-
-/* Part x of a block after its normalisation by `room`: shifted left, or right and rounded. */
-EDGESEP_INLINE int32_t normal(int32_t x, int room) {
-    return room >= 0 ? fx_shl(x, room) : fx_rshr(x, -room);
-}
-
-/* Join low, bin k of a normalised block, with high, bin 256 - k: see fft_join. */
-EDGESEP_INLINE void join_pair(complex32 *low, complex32 *high, int k, int32_t sign) {
-    const int32_t c = edgesep_split_cos_q31[k];
-    const int32_t s = edgesep_split_sin_q31[k];
-    const int32_t br = low->re - high->re;
-    const int32_t bi = low->im + high->im;
-    const int32_t hr = (low->re + high->re + 1) >> 1; /* fx_half of what is below 2^30 */
-    const int32_t hi = (low->im - high->im + 1) >> 1;
-    if (sign > 0) {
-        const int32_t ti = fx_mulhr(bi, c) - fx_mulhr(br, s);
-        const int32_t hi_tr = fx_mulhr_add(fx_mulhr_add(hi, br, c), bi, s);
-        low->re = hr + ti;
-        low->im = 2 * hi - hi_tr;
-        high->re = hr - ti;
-        high->im = -hi_tr;
-    } else {
-        const int32_t tr = fx_mulhr(br, c) - fx_mulhr(bi, s);
-        const int32_t hr_ti = fx_mulhr_add(fx_mulhr_add(hr, bi, c), br, s);
-        low->im = 2 * hr - hr_ti; /* exchanged */
-        low->re = hi + tr;
-        high->im = hr_ti;
-        high->re = tr - hi;
-    }
-}
-
-EDGESEP_INLINE uint32_t join(edgesep_block *z, int32_t sign, int room) {
-    const int half = EDGESEP_BINS / 2;
-    uint32_t extent = 0;
-    for (int k = 1; k < half; k++) {
-        const int m = EDGESEP_BINS - k;
-        complex32 low = {normal(z->re[k], room), normal(z->im[k], room)};
-        complex32 high = {normal(z->re[m], room), normal(z->im[m], room)};
-        join_pair(&low, &high, k, sign);
-        z->re[k] = low.re;
-        z->im[k] = low.im;
-        z->re[m] = high.re;
-        z->im[m] = high.im;
-        extent |= fx_extent(low.re) | fx_extent(low.im) | fx_extent(high.re) | fx_extent(high.im);
-    }
-    const complex32 middle = {normal(z->re[half], room), -normal(z->im[half], room)};
-    z->re[half] = sign > 0 ? middle.re : middle.im;
-    z->im[half] = sign > 0 ? middle.im : middle.re;
-    return extent | fx_extent(middle.re) | fx_extent(middle.im);
-}
-
-/* Normalise bins k and 256 - k by `room` and join them, k = 1 .. 127; normalise and conjugate bin
- * 128. `sign` is 1 for split; -1 for unsplit, which turns by the conjugate twiddle, adds where
- * split subtracts and writes real and imaginary parts exchanged. Returns the extent of these bins.
- */
-EDGESEP_INLINE uint32_t fft_join(edgesep_block *z, int32_t sign, int room) {
-    return room >= 0 ? join(z, sign, room > 0 ? room : 0) : join(z, sign, room < 0 ? room : -1);
-}
-
-/* The extent of n numbers. */
-EDGESEP_INLINE uint32_t fft_extent(const int32_t *x, int n) {
-    uint32_t extent = 0;
-    for (int k = 0; k < n; k++) {
-        extent |= fx_extent(x[k]);
-    }
-    return extent;
+    return measured ? extent : 0;
 }
 
 #endif

@@ -3,16 +3,7 @@
 #ifndef EDGESEP_FFT_PLAIN_H
 #define EDGESEP_FFT_PLAIN_H
 
-#include "edgesep_clones.h"
-#include "edgesep_fft.h"
-#include "edgesep_fixed.h"
-#include "edgesep_tables.h"
-
-#define QUARTER (EDGESEP_BINS / 4)
-
-typedef struct complex32 {
-    int32_t re, im;
-} complex32;
+#include "edgesep_complex.h"
 
 /* Input n shifted left by `room`, turned by row `row` of the twiddles (`column` is 0, 2 or 4 for
  * input 1, 2 or 3 of a butterfly) and divided by 4. */
@@ -63,19 +54,10 @@ EDGESEP_INLINE void butterfly(const edgesep_block *x, int in, int step, edgesep_
     y->im[out + 3 * QUARTER] = b.im + d.re;
 }
 
-/* The extent of n numbers. */
-EDGESEP_INLINE uint32_t fft_extent(const int32_t *x, int n) {
-    uint32_t extent = 0;
-    for (int k = 0; k < n; k++) {
-        extent |= fx_extent(x[k]);
-    }
-    return extent;
-}
-
-/* Stage that joins 4 transforms of `size` points of x << room: x -> y. Returns y's extent, from a
- * pass of its own: compilers make more of two simple loops. */
+/* Stage that joins 4 transforms of `size` points of x << room: x -> y. Returns y's extent if it is
+ * to be measured, from a pass of its own: compilers make more of two simple loops. */
 EDGESEP_INLINE uint32_t fft_stage(const edgesep_block *restrict x, edgesep_block *restrict y,
-                                  int size, int room) {
+                                  int size, int room, int measured) {
     const int step = QUARTER / size;
     if (step == 1) { /* the other loop would run once each time */
         for (int j = 0; j < size; j++) {
@@ -88,50 +70,7 @@ EDGESEP_INLINE uint32_t fft_stage(const edgesep_block *restrict x, edgesep_block
             }
         }
     }
-    return fft_extent(y->re, EDGESEP_BINS) | fft_extent(y->im, EDGESEP_BINS);
-}
-
-/* Part x of a block after its normalisation by `room`: shifted left, or right and rounded. */
-EDGESEP_INLINE int32_t normal(int32_t x, int room) {
-    return room >= 0 ? fx_shl(x, room) : fx_rshr(x, -room);
-}
-
-/* Normalise bins k and 256 - k by `room` and join them, k = 1 .. 127; normalise and conjugate bin
- * 128. `sign` is 1 for split; -1 for unsplit, which turns by the conjugate twiddle, adds where
- * split subtracts and writes real and imaginary parts exchanged. Returns the extent of these bins.
- */
-EDGESEP_INLINE uint32_t join(edgesep_block *z, int32_t sign, int room) {
-    const int half = EDGESEP_BINS / 2;
-    uint32_t extent = 0;
-    for (int k = 1; k < half; k++) {
-        const int m = EDGESEP_BINS - k;
-        const complex32 low = {normal(z->re[k], room), normal(z->im[k], room)};
-        const complex32 high = {normal(z->re[m], room), normal(z->im[m], room)};
-        const int32_t c = edgesep_split_cos_q31[k];
-        const int32_t s = edgesep_split_sin_q31[k];
-        const int32_t br = low.re - high.re;
-        const int32_t bi = low.im + high.im;
-        const int32_t hr = fx_half(low.re + high.re);
-        const int32_t hi = fx_half(low.im - high.im);
-        const int32_t tr = sign * fx_mulhr(br, c) + fx_mulhr(bi, s);
-        const int32_t ti = sign * fx_mulhr(bi, c) - fx_mulhr(br, s);
-        const complex32 below = {hr + ti, hi - tr};
-        const complex32 above = {hr - ti, -hi - tr};
-        z->re[k] = sign > 0 ? below.re : below.im;
-        z->im[k] = sign > 0 ? below.im : below.re;
-        z->re[m] = sign > 0 ? above.re : above.im;
-        z->im[m] = sign > 0 ? above.im : above.re;
-        extent |= fx_extent(below.re) | fx_extent(below.im) | fx_extent(above.re) |
-                  fx_extent(above.im);
-    }
-    const complex32 middle = {normal(z->re[half], room), -normal(z->im[half], room)};
-    z->re[half] = sign > 0 ? middle.re : middle.im;
-    z->im[half] = sign > 0 ? middle.im : middle.re;
-    return extent | fx_extent(middle.re) | fx_extent(middle.im);
-}
-
-EDGESEP_INLINE uint32_t fft_join(edgesep_block *z, int32_t sign, int room) {
-    return room >= 0 ? join(z, sign, room > 0 ? room : 0) : join(z, sign, room < 0 ? room : -1);
+    return measured ? fft_extent(y) : 0;
 }
 
 #endif

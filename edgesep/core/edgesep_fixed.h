@@ -50,6 +50,11 @@ static inline int32_t fx_mulhr(int32_t a, int32_t b) {
     return (int32_t)(uint32_t)((uint64_t)product >> 32);
 }
 
+/* sum + fx_mulhr(a, b) */
+static inline int32_t fx_mulhr_add(int32_t sum, int32_t a, int32_t b) {
+    return sum + fx_mulhr(a, b);
+}
+
 /* (x + 2^(shift-1)) >> shift for shift 1 .. 31, without the carry into bit 32. */
 static inline int32_t fx_rshr(int32_t x, int shift) {
     return (x >> shift) + ((x >> (shift - 1)) & 1);

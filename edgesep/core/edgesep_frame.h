@@ -19,9 +19,14 @@ int edgesep_analyse_frame(const int16_t *frame, edgesep_block *spectrum, edgesep
 void edgesep_synthesise_frame(edgesep_block *spectrum, edgesep_block *scratch, uint32_t extent);
 
 /* Apply the synthesis window (Q30) to the last `count` samples of a frame that
- * edgesep_synthesise_frame made; `count` is even. Writes samples with ten fraction bits. */
+ * edgesep_synthesise_frame made; `count` is a multiple of 32. Writes samples with ten fraction bits. */
 void edgesep_window_frame(const edgesep_block *frame, const int32_t *window, int count,
                           int32_t *samples);
+
+/* Add the tail of the hop before to hop_samples + fade_samples windowed samples, round
+ * the hop to int16, keep the new tail: fade_samples. Both counts are multiples of 32. */
+void edgesep_overlap_add(const int32_t *samples, int32_t *tail, int hop_samples, int fade_samples,
+                         int16_t *hop);
 
 /* Batches, for tests and measurements. frames: count x 512. re, im: count x 256.
  * exponent: count. samples: count x 512, windowed by the analysis window only. */

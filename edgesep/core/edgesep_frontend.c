@@ -234,20 +234,6 @@ static int spread_gains(const edgesep_frontend *f, const int8_t *mask, const uin
     return EDGESEP_OK;
 }
 
-/* Add the tail of the hop before, round to int16, keep the new tail. */
-EDGESEP_HOT
-static void overlap_add(int32_t *restrict samples, int32_t *restrict tail, int32_t hop_samples,
-                        int32_t fade, int16_t *restrict hop) {
-    for (int32_t n = 0; n < fade; n++) {
-        samples[n] += tail[n];
-        tail[n] = samples[hop_samples + n];
-    }
-    const int32_t half = 1 << (EDGESEP_FRACTION_BITS - 1);
-    for (int32_t n = 0; n < hop_samples; n++) {
-        hop[n] = fx_sat16((samples[n] + half) >> EDGESEP_FRACTION_BITS);
-    }
-}
-
 int edgesep_synthesise(edgesep_frontend *frontend, const int8_t *mask, const uint16_t *gains_q15,
                        int16_t *hop) {
     if (frontend == NULL || mask == NULL || gains_q15 == NULL || hop == NULL) {
@@ -269,7 +255,7 @@ int edgesep_synthesise(edgesep_frontend *frontend, const int8_t *mask, const uin
         const uint32_t extent = edgesep_apply_gains(&c->spectrum, bin_gains, masked);
         edgesep_synthesise_frame(masked, &f->scratch, extent);
         edgesep_window_frame(masked, f->window, f->hop + f->fade, samples);
-        overlap_add(samples, c->tail, f->hop, f->fade, hop + i * f->hop);
+        edgesep_overlap_add(samples, c->tail, f->hop, f->fade, hop + i * f->hop);
     }
     return EDGESEP_OK;
 }

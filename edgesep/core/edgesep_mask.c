@@ -6,6 +6,10 @@
 #include "edgesep_clones.h"
 #include "edgesep_fixed.h"
 
+#if defined(EDGESEP_HELIUM)
+#include "edgesep_helium.h"
+#endif
+
 enum { FULL_MASK = 240 }; /* mask bytes from here on are a gain of one */
 
 int edgesep_gain_table(int32_t floor_q15, int32_t wet_q15, int background,
@@ -25,6 +29,27 @@ int edgesep_gain_table(int32_t floor_q15, int32_t wet_q15, int background,
     return EDGESEP_OK;
 }
 
+#if defined(EDGESEP_HELIUM)
+
+/* Returns the extent of the products: a gain of one divides by four. */
+static uint32_t multiply(const int32_t *x, const int32_t *gains_q30, int count, int32_t *y) {
+    const int first = count % 4;
+    uint32_t extent = 0;
+    uint32_t largest = 0;
+    for (int k = 0; k < first; k++) {
+        y[k] = fx_mulhr(x[k], gains_q30[k]);
+        extent |= fx_extent(y[k]);
+    }
+    for (int k = first; k < count; k += 4) {
+        const int32x4_t product = vrmulhq_s32(vldrwq_s32(x + k), vldrwq_s32(gains_q30 + k));
+        vstrwq_s32(y + k, product);
+        largest = vmaxavq_s32(largest, product);
+    }
+    return extent | helium_extent(y + first, count - first, largest);
+}
+
+#else
+
 /* Returns the extent of the products: a gain of one divides by four. */
 EDGESEP_HOT
 static uint32_t multiply(const int32_t *restrict x, const int32_t *restrict gains_q30, int count,
@@ -37,6 +62,8 @@ static uint32_t multiply(const int32_t *restrict x, const int32_t *restrict gain
     }
     return extent;
 }
+
+#endif
 
 uint32_t edgesep_apply_gains(const edgesep_block *spectrum,
                              const int32_t bin_gains_q30[EDGESEP_BINS], edgesep_block *masked) {
