@@ -200,7 +200,8 @@ def drift_lines(model: str) -> Iterator[str]:
         first_ms, last_ms = np.mean(buffers[fifth : 2 * fifth]), np.mean(buffers[-fifth:])
         print(f"{ppm:+d} ppm: measured {row['drift_ppm']:+.0f}, buffers "
               f"{first_ms:.1f} then {last_ms:.1f} ms, "
-              f"starvations {row['starvations']}, dropped {row['dropped_hops']}", flush=True)  # fmt: skip
+              f"starvations {row['starvations']}, dropped {row['dropped_hops']}",
+              flush=True)  # fmt: skip
         if row["starvations"] or row["dropped_hops"]:
             yield f"clocks {ppm:+d} ppm apart: {row['starvations']} starvations"
 

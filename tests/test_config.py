@@ -143,6 +143,20 @@ def test_boards_are_found_and_misspelt_ones_named():
         board_file("raspberry_pi4")
 
 
+LIVE_BOARDS = ("raspberry_pi_5", "raspberry_pi_4", "raspberry_pi_zero_2w", "coral_dev_board",
+               "coral_usb", "laptop")  # fmt: skip
+
+
+@pytest.mark.parametrize("board", sorted({*LIVE_BOARDS, *list_boards()}))
+def test_every_board_is_valid_and_says_where_its_values_come_from(board, capsys):
+    assert main(["config", "check", "--board", board]) == 0
+    assert main(["config", "show", "--board", board, "--set", "block_ms=12"]) == 0
+    shown = capsys.readouterr().out
+    assert f" # board {board}" in shown
+    assert "block_ms: 12 # --set" in shown
+    assert "latency_ms: null # default" in shown
+
+
 @pytest.mark.parametrize("board", ["coral_dev_board", "coral_usb"])
 def test_boards_with_an_edge_tpu_ask_for_it(board, capsys):
     config = Config.from_keys(read_yaml(board_file(board)))
