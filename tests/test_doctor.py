@@ -191,6 +191,15 @@ def test_pairings_that_are_known(versions, machine, engine, core, verdict, part)
     assert part in found.fix and bool(found.fix) is (verdict != "ok")
 
 
+def test_the_runtime_that_is_chosen_is_the_one_that_is_judged():
+    both = LITERT | TFLITE | {"numpy": "2.1.0"}
+    assert software.judge_runtime(both, "x86_64", "fast").verdict == "ok"
+    chosen = software.judge_runtime(both, "x86_64", "fast", chosen="tflite-runtime")
+    assert chosen.verdict == "fail" and "do not work together" in chosen.found
+    missing = software.judge_runtime(LITERT, "x86_64", "fast", chosen="tflite-runtime")
+    assert missing.verdict == "fail" and "no TFLite runtime" in missing.found
+
+
 def test_pythons_and_speeds_are_judged():
     assert software.judge_python("3.11.2", "aarch64", 64).verdict == "ok"
     assert software.judge_python("3.9.2", "aarch64", 64).verdict == "warn"

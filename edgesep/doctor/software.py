@@ -12,6 +12,7 @@ from importlib import metadata
 from edgesep import native
 from edgesep.config import Config
 from edgesep.doctor.finding import Finding, System
+from edgesep.engine.runtime import RUNTIME_VARIABLE
 from edgesep.machine import read_machine
 
 __all__ = [
@@ -33,7 +34,8 @@ BUSY = 0.05  # share of the trial that other programs took, from which on they a
 PYTHONS = (3, 10), (3, 13)
 NUMPYS = (1, 26), (3,)
 LAST_TFLITE_RUNTIME = (2, 14, 0)
-_PACKAGES = ("numpy", "ai-edge-litert", "tflite-runtime", "pycoral")
+_RUNTIMES = ("ai-edge-litert", "tflite-runtime")  # in the order in which they are tried
+_PACKAGES = ("numpy", *_RUNTIMES, "pycoral")
 _ARM32 = ("armv6l", "armv7l", "armv8l")
 
 
@@ -68,14 +70,19 @@ def check_runtime(config: Config, system: System) -> Finding:
     """Check NumPy, the TFLite runtime, and pairings that are known to fail."""
     machine = read_machine(system.root).architecture
     core = native.available()
-    return judge_runtime(versions(), machine, config.settings.engine, core=core)
+    chosen = system.environment.get(RUNTIME_VARIABLE, "")
+    return judge_runtime(versions(), machine, config.settings.engine, core=core, chosen=chosen)
 
 
 def judge_runtime(
-    found: Mapping[str, str], machine: str, engine: str, *, core: bool = True
+    found: Mapping[str, str], machine: str, engine: str, *, core: bool = True, chosen: str = ""
 ) -> Finding:
-    """See `check_runtime`. found: versions by package. core: whether the C core is built."""
-    runtimes = [name for name in ("ai-edge-litert", "tflite-runtime") if name in found]
+    """See `check_runtime`.
+
+    found: versions by package. core: whether the C core is built. chosen: the runtime that
+    EDGESEP_RUNTIME names; empty: the first that is installed.
+    """
+    runtimes = [name for name in _RUNTIMES if name in found and chosen in ("", name)]
     text = ", ".join(f"{name} {found[name]}" for name in ("numpy", *runtimes) if name in found)
     exact = engine == "exact" and core
     numpy = _numbers(found.get("numpy", "0"))
