@@ -53,8 +53,9 @@ tflm: $(VENV)/dev.stamp ## count TFLM + CMSIS-NN's instructions beside ours (SOU
 
 # Wants gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. WRITE=--write renews the
 # table in edgesep/firmware/figures.json, which manifests quote and tests hold.
+# TFLM=FILE adds the columns of `benchmarks/tflm.py --json FILE`.
 firmware: $(VENV)/dev.stamp ## run every model on every emulated board; a table
-	@$(BIN)/python benchmarks/firmware.py $(WRITE)
+	@$(BIN)/python benchmarks/firmware.py $(WRITE) $(if $(TFLM),--tflm $(TFLM))
 
 clean: ## remove what the commands here made; trained weights in build/ stay
 	rm -rf $(VENV) build/lib.* build/temp.* build/bdist.* dist demo_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

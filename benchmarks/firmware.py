@@ -6,8 +6,8 @@ Wants gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. Counts are
 instructions and repeat exactly; % of hop takes one a clock cycle. A model that exceeds a board's
 budgets is measured all the same, and marked. --write renews edgesep/firmware/figures.json, which
 manifests quote and tests/test_firmware_table.py holds within 2%: do that when kernels or models
-have changed. --tflm: JSON of benchmarks for TFLM + CMSIS-NN, {board: {model: {"text_bytes",
-"arena_bytes", "instructions_per_hop"}}}, for the last columns.
+have changed. --tflm: what `benchmarks/tflm.py --json FILE` wrote, for the last columns; TFLM's
+instructions are those of the network alone, its arena takes no front end.
 """
 
 from __future__ import annotations
@@ -32,9 +32,17 @@ from edgesep.models import find_model, list_models
 from edgesep.settings import Settings
 
 FIGURES = ROOT / "edgesep" / "firmware" / "figures.json"
-TFLM = Path(__file__).with_name("firmware_tflm.json")
 HEAD = ("board", "model", "text", "weights", "data + bss", "RAM", "stack", "instructions a hop",
         "% of hop", "fits", "TFLM text", "TFLM arena", "TFLM instructions")  # fmt: skip
+
+
+Tflm = dict[tuple[str, str], dict[str, Any]]
+
+
+def read_tflm(path: Path | None) -> Tflm:
+    """Return the rows of benchmarks/tflm.py by board and model."""
+    rows = json.loads(path.read_text())["rows"] if path else []
+    return {(row["board"], row["model"]): row for row in rows}
 
 
 def measure_model(board: Board, model: str, folder: Path) -> dict[str, Any]:
@@ -74,12 +82,12 @@ def fits(board: Board, model: str) -> str:
     return ", ".join(f"no: {name}" for name in exceeded(board, needs)) or "yes"
 
 
-def cells(board: Board, model: str, row: dict[str, Any], tflm: dict[str, Any]) -> list[str]:
+def cells(board: Board, model: str, row: dict[str, Any], tflm: Tflm) -> list[str]:
     """Return a line of the table."""
     _, card = find_model(model)
     percent = 100 * row["instructions_per_hop"] / board.cycles_per_hop(card.contract.hop_samples)
-    other = tflm.get(board.name, {}).get(model, {})
-    names = ("text_bytes", "arena_bytes", "instructions_per_hop")
+    other = tflm.get((board.name, model), {})
+    names = ("tflm_text_bytes", "tflm_arena_bytes", "tflm_instructions")
     return [
         board.name,
         model,
@@ -98,9 +106,9 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="renew figures.json")
     parser.add_argument("--boards", default=",".join(firmware_boards()), help="names [all]")
     parser.add_argument("--models", default=",".join(list_models()), help="names [all]")
-    parser.add_argument("--tflm", type=Path, default=TFLM, help="figures of TFLM + CMSIS-NN")
+    parser.add_argument("--tflm", type=Path, help="figures of TFLM + CMSIS-NN")
     arguments = parser.parse_args()
-    tflm = json.loads(arguments.tflm.read_text()) if arguments.tflm.exists() else {}
+    tflm = read_tflm(arguments.tflm)
     document: dict[str, Any] = {"tools": tool_versions(), "boards": {}}
     measured: dict[tuple[str, str], dict[str, Any]] = {}  # boards with one processor share rows
     print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD), flush=True)

@@ -171,6 +171,7 @@ def test_a_wheel_has_the_product_and_nothing_else(bare_wheel: Path) -> None:
     assert tops == {"edgesep", f"edgesep-{edgesep.__version__}.dist-info"}
     for folder, pattern in (("edgesep/core", "*.[ch]"), ("firmware_configs", "*.yaml"),
                             ("edgesep/models", "*.tflite"), ("edgesep/models", "*.json"),
+                            ("edgesep/firmware", "*.json"), ("edgesep/firmware", "template/*"),
                             ("edgesep", "**/*.py")):  # fmt: skip
         target = folder if folder.startswith("edgesep") else f"edgesep/{folder}"
         for path in (ROOT / folder).glob(pattern):
