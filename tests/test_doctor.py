@@ -198,6 +198,7 @@ def test_the_runtime_that_is_chosen_is_the_one_that_is_judged():
     assert chosen.verdict == "fail" and "do not work together" in chosen.found
     missing = software.judge_runtime(LITERT, "x86_64", "fast", chosen="tflite-runtime")
     assert missing.verdict == "fail" and "no TFLite runtime" in missing.found
+    assert missing.fix == "unset EDGESEP_RUNTIME, or pip install tflite-runtime"
 
 
 def test_pythons_and_speeds_are_judged():

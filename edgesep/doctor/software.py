@@ -90,7 +90,9 @@ def judge_runtime(
         return Finding("packages", "fail", text, "pip install 'numpy>=1.26,<3'")
     if not runtimes:
         fix = "pip install ai-edge-litert"
-        if machine in _ARM32:
+        if chosen:
+            fix = f"unset {RUNTIME_VARIABLE}, or pip install {chosen}"
+        elif machine in _ARM32:
             fix = "--engine exact; or pip install tflite-runtime 'numpy<2' (Python 3.10, 3.11)"
         if exact or (engine == "auto" and core):
             return Finding("packages", "ok", f"{text}, no TFLite runtime: exact needs none")
