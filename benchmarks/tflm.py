@@ -32,6 +32,7 @@ from edgesep.engine.source import constant, network_source
 from edgesep.firmware import generate
 from edgesep.firmware.boards import Board, read_board
 from edgesep.firmware.layout import read_layout
+from edgesep.firmware.npu import npu_part
 from edgesep.firmware.tflm import generate_tflm
 from edgesep.models import find_model, list_models
 from edgesep.settings import Settings
@@ -41,6 +42,7 @@ HERE = Path(__file__).resolve().parent
 BOARDS = ("cortex_m4f", "cortex_m55")
 INSTRUCTION_NS = 64  # -icount shift=6
 FRAMES = 40
+NPU = "ethos-u55-128"
 REPOSITORIES = ("tflite-micro", "CMSIS-NN", "flatbuffers", "gemmlowp", "ruy")
 
 _MICRO = "tensorflow/lite/micro"
@@ -71,7 +73,7 @@ _KERNELS = (
 )
 _CMSIS_KERNELS = ("add", "conv", "depthwise_conv")
 _CMSIS_FOLDERS = ("BasicMathFunctions", "ConvolutionFunctions", "FullyConnectedFunctions",
-                  "NNSupportFunctions")  # fmt: skip
+                  "NNSupportFunctions", "TransposeFunctions")  # fmt: skip
 _UNUSED = (  # tests, and what only development builds link
     "_test",
     "fake_micro_context",
@@ -108,7 +110,7 @@ class Builder:
 
     def __init__(self, board: Board, sources: Path, folder: Path, optimise: str) -> None:
         self._board = board
-        self._sources = sources
+        self.sources = sources
         self._folder = folder
         self._optimise = optimise
         tflm = sources / "tflite-micro"
@@ -126,7 +128,7 @@ class Builder:
 
     def library(self) -> Path:
         """Build TFLM and CMSIS-NN; return an archive."""
-        tflm, cmsis = (self._sources / name for name in ("tflite-micro", "CMSIS-NN"))
+        tflm, cmsis = (self.sources / name for name in ("tflite-micro", "CMSIS-NN"))
         jobs = [(path, "-Os") for pattern in _SMALL for path in sorted(tflm.glob(pattern))]
         kernels = tflm / _MICRO / "kernels"
         jobs += [(kernels / f"{name}.cc", self._optimise) for name in _KERNELS]
@@ -155,7 +157,7 @@ class Builder:
         """
         words = f"{level}{''.join(flag for flag in flags if flag.startswith('-D'))}"
         name = re.sub(r"[^\w.-]", "_", f"{source.name}{words}.o")
-        folder = scratch or self._folder / source.relative_to(self._sources).parent
+        folder = scratch or self._folder / source.relative_to(self.sources).parent
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / name
         if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
@@ -213,10 +215,8 @@ def measure(board: Board, model: str, builder: Builder, library: Path, folder: P
         objects = [builder.compile(source, level, include, folder) for source, level in sources]
         objects.append(builder.compile(HERE / "tflm_compare.cc", "-O2", flags, folder))
         target = folder / f"program-{with_tflm}-{with_exact}.elf"
-        link = ["arm-none-eabi-g++", *board.cpu_flags.split(), "-nostartfiles"]
-        link += ["--specs=rdimon.specs", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
-        link += [f"-T{roomy_script(folder, board)}"]
-        run([*link, *map(str, objects), str(library), "-o", str(target)])
+        script = roomy_script(folder / "exact" / "example" / "link.ld", board)
+        link_program(board, script, objects, library, target)
         return target
 
     both, tflm, exact, none = (program(*which) for which in ((1, 1), (1, 0), (0, 1), (0, 0)))
@@ -241,13 +241,47 @@ def measure(board: Board, model: str, builder: Builder, library: Path, folder: P
     )
 
 
-def roomy_script(folder: Path, board: Board) -> Path:
+def npu_arena(model: str, builder: Builder, library: Path, folder: Path) -> dict[str, int | str]:
+    """Let TFLM on the emulated M55 take a model that Vela has compiled; return its arena.
+
+    The NPU's driver is left out: only its headers, in ethos-u-core-driver, are wanted.
+    """
+    board = read_board("cortex_m55_ethos_u55")
+    maker = npu_part(NPU, Settings())
+    generate(board.name, model, Settings(), folder / "npu", part_makers=[maker])
+    part = folder / "npu" / "npu"
+    include = [f"-I{p}" for p in (part, folder / "npu" / "core", folder / "npu" / "example")]
+    include.append(f"-isystem{builder.sources / 'ethos-u-core-driver' / 'include'}")
+    kernel = builder.sources / "tflite-micro" / _MICRO / "kernels" / "ethos_u" / "ethosu.cc"
+    sources = [HERE / "tflm_npu.cc", part / "edgesep_tflm.cc", part / "model_data.c", kernel]
+    sources.append(folder / "npu" / "example" / "startup.c")
+    objects = [builder.compile(source, "-O2", include, folder / "objects") for source in sources]
+    target = folder / "npu.elf"
+    script = roomy_script(folder / "npu" / "example" / "link.ld", board)
+    link_program(board, script, objects, library, target)
+    printed = emulate(board, target)
+    stated = re.search(r"EDGESEP_ARENA_BYTES (\d+)", (part / "model_data.h").read_text())
+    assert stated is not None
+    return {"npu": NPU, "model": model, "arena_bytes": printed["arena"],
+            "arena_stated_bytes": int(stated[1])}  # fmt: skip
+
+
+def link_program(
+    board: Board, script: Path, objects: Sequence[Path], library: Path, target: Path
+) -> None:
+    """Link a program for the board's QEMU machine."""
+    link = ["arm-none-eabi-g++", *board.cpu_flags.split(), "-nostartfiles", f"-T{script}"]
+    link += ["--specs=rdimon.specs", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
+    run([*link, *map(str, objects), str(library), "-o", str(target)])
+
+
+def roomy_script(script: Path, board: Board) -> Path:
     """Return a linker script with constants in the emulated board's RAM: two models are large."""
-    text = (folder / "exact" / "example" / "link.ld").read_text()
+    text = script.read_text()
     text = text.replace("*(.rodata*)", "").replace("*(.data*)", "*(.data*) *(.rodata*)")
     assert board.qemu is not None
     text = re.sub(r"LENGTH = \d+K", f"LENGTH = {board.qemu.ram_kb}K", text)
-    target = folder / "roomy.ld"
+    target = script.with_name("roomy.ld")
     target.write_text(text)
     return target
 
@@ -274,12 +308,15 @@ def main() -> int:
     parser.add_argument("--models", nargs="*", default=list_models(), help="names or paths [all]")
     parser.add_argument("--build", type=Path, help="folder for objects, to be used again")
     parser.add_argument("--optimise", default="-O2", help="of TFLM's kernels [-O2]")
+    parser.add_argument(
+        "--npu", action="store_true", help=f"also the arena of {NPU}; wants ethos-u-core-driver"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
     missing = [name for name in REPOSITORIES if not (options.sources / name).is_dir()]
     if missing:
         raise SystemExit(f"{options.sources}: has no {', '.join(missing)}: see --help")
-    rows = []
+    rows, npu_rows = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for board in map(read_board, BOARDS):
             objects = (options.build or Path(scratch)) / f"{board.name}{options.optimise}"
@@ -291,9 +328,13 @@ def main() -> int:
                 folder.mkdir()
                 rows.append(measure(board, model, builder, library, folder))
                 print(json.dumps(asdict(rows[-1])), flush=True)
+                if board.name == "cortex_m55" and options.npu:
+                    npu_rows.append(npu_arena(model, builder, library, folder))
+                    print(json.dumps(npu_rows[-1]), flush=True)
     print(table(rows))
     if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        figures = {"rows": [asdict(row) for row in rows], "npu": npu_rows}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return int(any(row.frames_that_differ for row in rows))
 
 

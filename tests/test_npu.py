@@ -56,6 +56,14 @@ def arguments(model: Path, folder: Path, npu: str = NPU, board: str = BOARD) -> 
     return ["--board", board, "--npu", npu, "--model", str(model), "-o", str(folder)]
 
 
+def quantizations(content: bytes) -> dict[bytes, tuple[float, int]]:
+    """Return scale and zero point of the ends: what the frame path puts in and takes out."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)).subgraphs[0]
+    ends = [tree.tensors[i] for i in (*tree.inputs, *tree.outputs)]
+    return {t.name: (t.quantization.scale[0], t.quantization.zeroPoint[0]) for t in ends}
+
+
 # --- Vela ----------------------------------------------------------------------------------------
 
 
@@ -79,6 +87,7 @@ def test_shipped_models_run_on_the_npu_alone(name: str, npu: str) -> None:
     graph = read_graph(path.read_bytes())
     assert set(layout.inputs) == {tensor.name for tensor in graph.inputs}
     assert set(layout.outputs) == {tensor.name for tensor in graph.outputs}
+    assert quantizations(compiled.content) == quantizations(path.read_bytes())
     estimate = compiled.estimate
     print(f"{name} on {npu}: {estimate}")
     assert (estimate.cpu_operators, estimate.memory_mode) == (0, "Shared_Sram")
