@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 SETUP := pyproject.toml setup.py edgesep/core/build.py $(wildcard edgesep/*/*.c edgesep/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick live soak install-page lint format bench tflm firmware clean
+.PHONY: help demo test quick live soak lowest install-page lint format bench tflm firmware clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
@@ -29,6 +29,14 @@ live: $(VENV)/dev.stamp ## measure the live loop for a quarter of an hour: sound
 
 soak: $(VENV)/dev.stamp ## run the live loop for twenty minutes; plots load and latency
 	$(BIN)/python benchmarks/soak.py
+
+# Into an environment beside .venv, whose compiled core it uses.
+LOWEST := isolator engine golden files config stream
+lowest: $(VENV)/dev.stamp ## run tests of the frame path with the oldest dependencies allowed
+	@$(PYTHON) -m venv $(VENV)/lowest
+	@$(VENV)/lowest/bin/pip --disable-pip-version-check install --quiet --only-binary :all: \
+	    -r tests/lowest.txt "pytest>=8,<10" "hypothesis>=6.100,<7" "scipy>=1.11,<1.14"
+	$(VENV)/lowest/bin/python -m pytest -q -m "not slow" $(LOWEST:%=tests/test_%.py)
 
 # As root, with qemu-user-static, and an hour: the commands of docs/install.md on an emulated board.
 install-page: $(VENV)/dev.stamp ## follow the install page (BOARD=arm64-bookworm)

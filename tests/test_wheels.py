@@ -119,6 +119,17 @@ def test_the_source_package_installs_without_a_compiler(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_the_lowest_versions_are_the_declared_ones() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = dict(re.match(r"([\w-]+)>=([\d.]+)", d).groups() for d in project["dependencies"])
+    lines = (ROOT / "tests" / "lowest.txt").read_text().splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert tested.keys() == declared.keys()
+    for name, version in tested.items():
+        assert re.fullmatch(re.escape(declared[name]) + r"(\.0)*", version), name
+
+
 @pytest.mark.parametrize(
     ("platform", "wheels"),
     [
