@@ -11,6 +11,10 @@
 #define LANES 8         /* sums side by side, so that the compiler may use vectors */
 #define FULL_SCALE 32768.0f
 
+#if defined(__GNUC__)
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#endif
+
 /* Nearest whole number, ties to even, for magnitudes below 2^22. */
 static int32_t nearest(float x) {
     const float magic = 12582912.0f; /* 1.5 * 2^23: its last bit is worth one */
@@ -26,23 +30,34 @@ static void interpolate(const float *restrict low, const float *restrict high, f
     }
 }
 
+/* The dot product. Said in vectors where the compiler has them: GCC makes a slow one of the loop.
+ */
 EDGESEP_HOT
 static float product(const float *restrict a, const float *restrict b, int32_t count) {
-    float sums[LANES] = {0};
     int32_t k = 0;
+    float sums[LANES] = {0};
+#if defined(__GNUC__)
+    lanes total = {0};
+    for (; k + LANES <= count; k += LANES) {
+        total += *(const lanes *)(a + k) * *(const lanes *)(b + k);
+    }
+    memcpy(sums, &total, sizeof sums);
+#else
     for (; k + LANES <= count; k += LANES) {
         for (int32_t lane = 0; lane < LANES; lane++) {
             sums[lane] += a[k + lane] * b[k + lane];
         }
     }
-    float sum = 0;
-    for (; k < count; k++) {
-        sum += a[k] * b[k];
+#endif
+    for (int32_t rest = 0; k < count; k++, rest++) {
+        sums[rest] += a[k] * b[k];
     }
-    for (int32_t lane = 0; lane < LANES; lane++) {
-        sum += sums[lane];
+    for (int32_t half = LANES / 2; half > 0; half /= 2) {
+        for (int32_t lane = 0; lane < half; lane++) {
+            sums[lane] += sums[lane + half];
+        }
     }
-    return sum;
+    return sums[0];
 }
 
 /* Write the next sample of each channel; 0 when the history does not reach far enough. */

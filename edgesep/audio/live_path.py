@@ -68,6 +68,8 @@ class DryWet:
         size = self._shape[1]
         self._dry[:, :-size] = self._dry[:, size:]
         self._dry[:, -size:] = hop
+        if self._heard == self.level and not (rest or self.bypass):  # as most hops are
+            return self._isolate(self.level, hop)
         dry = self._dry[:, :size]
         rest = rest or self.level >= len(self._isolators)
         if rest and self._heard is None:
