@@ -212,6 +212,76 @@ def test_the_project_has_the_bytes_of_the_host_under_sanitizers(
         assert b"not a WAV file" in done.stderr
 
 
+PING_PONG_MAIN = """
+#include <string.h>
+#include "ping_pong.h"
+#define HOP EDGESEP_HOP_SAMPLES
+int main(void);
+static uint64_t memory[(EDGESEP_MEMORY_BYTES + 7) / 8];
+static ping_pong p;
+static int16_t expected[12][HOP];
+/* DMA fills half (hop & 1) with a hop; then its interrupt comes. */
+static void arrive(int hop) {
+    for (int k = 0; k < HOP; k++) {
+        p.in[hop & 1][PING_PONG_SLOTS * k] = (int16_t)(hop * 1000 + 37 * k % 501);
+    }
+    ping_pong_filled(&p);
+}
+static int plays(int half, const int16_t *hop) {
+    for (int k = 0; k < PING_PONG_HALF; k++) {
+        if (p.out[half][k] != hop[k / PING_PONG_SLOTS]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+int main(void) {
+    static const int16_t silence[HOP];
+    int16_t in[HOP];
+    if (edgesep_init(memory, sizeof memory) != EDGESEP_OK) return 1;
+    for (int hop = 0; hop < 6; hop++) {
+        for (int k = 0; k < HOP; k++) in[k] = (int16_t)(hop * 1000 + 37 * k % 501);
+        if (edgesep_process(in, expected[hop]) != EDGESEP_OK) return 2;
+    }
+    if (edgesep_init(memory, sizeof memory) != EDGESEP_OK || ping_pong_poll(&p) != 0) return 3;
+    for (int hop = 0; hop < 4; hop++) { /* in time: what came in plays two hops later */
+        arrive(hop);
+        if (ping_pong_poll(&p) != 1 || ping_pong_poll(&p) != 0 || p.status != EDGESEP_OK) return 4;
+        if (!plays(hop & 1, expected[hop])) return 5;
+    }
+    if (p.late != 0) return 6;
+    arrive(4); /* and nobody looks */
+    arrive(5); /* half 0 goes out now */
+    if (p.late != 1 || !plays(0, silence)) return 7;
+    if (ping_pong_poll(&p) != 1 || ping_pong_poll(&p) != 0) return 8; /* the newest only */
+    arrive(6);
+    return p.late == 1 && p.filled == 7 && p.done == 6 ? 0 : 9;
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_double_buffers_keep_time_and_count_what_is_late_under_sanitizers(
+    compiler: str, model: Path, tmp_path: Path
+) -> None:
+    need(compiler, compiler)
+    folder = project("cortex_m7", model, tmp_path / "project")
+    (folder / "host_main.c").write_text(PING_PONG_MAIN)
+    sources = [*folder.glob("core/*.c"), *folder.glob("model/*.c"), *folder.glob("*.c"),
+               folder / "example" / "ping_pong.c"]  # fmt: skip
+    includes = [f"-I{folder / name}" for name in ("core", "model", "example", ".")]
+    program = str(tmp_path / "program")
+    built = subprocess.run(
+        [compiler, *STRICT, *SANITIZERS, *includes, *map(str, sources), "-o", program],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "cannot find" in built.stderr:
+        pytest.skip(f"{compiler} has no sanitizer runtime here")
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([program], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 # --- on emulated boards --------------------------------------------------------------------------
 
 

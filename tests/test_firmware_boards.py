@@ -55,6 +55,14 @@ def test_boards_of_both_kinds_live_side_by_side(capsys: pytest.CaptureFixture[st
     assert re.search(r"laptop.yaml:\d+:1: settings of a computer", error)
 
 
+def test_the_help_names_every_board(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["firmware", "--help"]) == 0
+    assert set(firmware_boards()) <= set(re.findall(r"cortex_\w+", capsys.readouterr().out))
+    listed = re.findall(r"^\| `(cortex_\w+)` \|", (ROOT / "docs/firmware.md").read_text(), re.M)
+    assert listed == ["cortex_m4f", "cortex_m7", "cortex_m33", "cortex_m55", "cortex_m55_ethos_u55"]
+    assert set(listed) == set(firmware_boards())
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_board_file_says_what_it_holds(name: str) -> None:
     board = read_board(name)
