@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_the_code_runs_with_stand_ins_for_tflm_and_the_driver(
     truth = tflm_jobs.stub_masks(read_graph(model.read_bytes()), card, *ends, frames).tobytes()
     assert np.unique(np.frombuffer(truth, np.int8)).size > 20
     assert done.stdout == truth + truth
+
+
+@needs_vela
+@pytest.mark.slow
+def test_the_makefile_builds_the_library(project: Path, tmp_path: Path) -> None:
+    for program in ("make", "gcc", "g++"):
+        need(program)
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    content = tflm_jobs.model_bytes(project / "npu")
+    members = tflm_jobs.make_library(copy / "npu", content, tmp_path)
+    assert {"edgesep_ethosu.o", "edgesep_tflm.o", "edgesep_frontend.o"} <= set(members)
+    assert "edgesep_network.o" not in members
 
 
 @needs_vela

@@ -169,6 +169,17 @@ def test_generated_code_feeds_states_back_as_the_frame_path_does(
     assert done.stdout == truth + truth  # the driver starts over once
 
 
+@pytest.mark.slow
+def test_the_makefile_builds_the_library(folders: dict[str, Any], tmp_path: Path) -> None:
+    for program in ("make", "gcc", "g++"):
+        need(program)
+    path, _, folder = folders["random 0"]
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    members = tflm_jobs.make_library(copy, path.read_bytes(), tmp_path)
+    assert {"edgesep.o", "edgesep_tflm.o", "model_data.o", "edgesep_frontend.o"} <= set(members)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_generated_code_compiles_with_the_headers_of_tflm(
     name: str, folders: dict[str, Any]

@@ -41,12 +41,8 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err
 
 
-def build(folder: Path, core: Path, compiled: bytes, compilers: tuple[str, str], flags: list[str],
-          scratch: Path) -> Path:  # fmt: skip
-    """Compile a generated folder, its C and its C++, with the driver; return the program.
-
-    compiled: the model that the folder holds. compilers: of C and of C++.
-    """
+def write_stub_model(compiled: bytes, scratch: Path) -> None:
+    """Write what the stand-in has to know of the model."""
     layout = read_layout(compiled)
     sizes = {tensor.name: tensor.size for tensor in layout.tensors}
     inputs, outputs = (
@@ -56,6 +52,15 @@ def build(folder: Path, core: Path, compiled: bytes, compilers: tuple[str, str],
         f"#define STUB_INPUTS {{{inputs}}}\n#define STUB_OUTPUTS {{{outputs}}}\n"
         f"#define STUB_OPERATORS {len(layout.counts())}u\n"
     )
+
+
+def build(folder: Path, core: Path, compiled: bytes, compilers: tuple[str, str], flags: list[str],
+          scratch: Path) -> Path:  # fmt: skip
+    """Compile a generated folder, its C and its C++, with the driver; return the program.
+
+    compiled: the model that the folder holds. compilers: of C and of C++.
+    """
+    write_stub_model(compiled, scratch)
     includes = [f"-I{folder}", f"-I{core}", f"-isystem{STUB}", f"-isystem{scratch}"]
     files = [*sorted(folder.glob("*.c")), *sorted(folder.glob("*.cc")), DRIVER]
     files += [f for f in sorted(core.glob("*.c")) if not f.stem.endswith(("_kernels", "_network"))]
@@ -75,6 +80,21 @@ def build(folder: Path, core: Path, compiled: bytes, compilers: tuple[str, str],
     program = scratch / "program"
     subprocess.run([compilers[1], *flags, *map(str, objects), "-o", str(program)], check=True)
     return program
+
+
+def make_library(folder: Path, compiled: bytes, scratch: Path) -> list[str]:
+    """Build the library of a generated folder by its Makefile, for this machine; list its members.
+
+    The folder gets the build's files.
+    """
+    write_stub_model(compiled, scratch)
+    includes = f"TFLM_INCLUDES=-I{STUB} -I{scratch}"
+    command = ["make", "-s", "-C", str(folder), "CROSS=", "CPU=", includes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (library,) = folder.glob("lib*.a")
+    listed = subprocess.run(["ar", "t", str(library)], capture_output=True, text=True, check=True)
+    return listed.stdout.split()
 
 
 def stub_masks(graph: Graph, card: Card, inputs: list[str], outputs: list[str],
