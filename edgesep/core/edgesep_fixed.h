@@ -72,6 +72,22 @@ static inline int32_t fx_clamp(int32_t x, int32_t low, int32_t high) {
     return above > high ? high : above;
 }
 
+#if defined(EDGESEP_DSP)
+
+static inline int16_t fx_sat16(int32_t x) {
+    int32_t result;
+    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(x));
+    return (int16_t)result;
+}
+
+static inline int8_t fx_sat8(int32_t x) {
+    int32_t result;
+    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(x));
+    return (int8_t)result;
+}
+
+#else
+
 static inline int16_t fx_sat16(int32_t x) {
     return (int16_t)fx_clamp(x, -32768, 32767);
 }
@@ -79,6 +95,8 @@ static inline int16_t fx_sat16(int32_t x) {
 static inline int8_t fx_sat8(int32_t x) {
     return (int8_t)fx_clamp(x, -128, 127);
 }
+
+#endif
 
 /* Where the widest bit of x stands: a bit length one above that of |x| (or of -x - 1 for a negative
  * x), and 0 for 0 alone. The OR of many extents tells the same of the widest of many numbers. */

@@ -62,6 +62,18 @@ static uint32_t window_in(const int16_t *frame, int shift, edgesep_block *z) {
 EDGESEP_HOT
 static uint32_t frame_extent(const int16_t *frame) {
     uint32_t extent = 0;
+#if defined(EDGESEP_DSP)
+    for (int n = 0; n < EDGESEP_WINDOW; n += 2) { /* two samples in a word */
+        uint32_t pair;
+        memcpy(&pair, frame + n, sizeof pair);
+        extent |= pair ^ (pair << 1);
+    }
+    extent = (extent | extent >> 16) & 0xFFFFu;
+    if (extent > 1) { /* else the one may stem from a neighbour's sign */
+        return extent;
+    }
+    extent = 0;
+#endif
     for (int n = 0; n < EDGESEP_WINDOW; n++) {
         extent |= fx_extent(frame[n]);
     }
@@ -74,6 +86,9 @@ EDGESEP_HOT
 static uint32_t window_in(const int16_t *restrict frame, int shift, edgesep_block *restrict z) {
     const int32_t *window = edgesep_analysis_window_q31;
     uint32_t extent = 0;
+#if defined(EDGESEP_DSP)
+#pragma GCC unroll 4
+#endif
     for (int n = 0; n < EDGESEP_BINS; n++) {
         const int32_t even = fx_mulhr(fx_shl(frame[2 * n], shift), window[2 * n]);
         const int32_t odd = fx_mulhr(fx_shl(frame[2 * n + 1], shift), window[2 * n + 1]);

@@ -227,7 +227,9 @@ static int spread_gains(const edgesep_frontend *f, const int8_t *mask, const uin
         if (gain > EDGESEP_UNITY_Q15) {
             return EDGESEP_BAD_GAIN;
         }
-        for (int k = f->edges[b]; k < f->edges[b + 1]; k++) {
+        const int first = f->edges[b];
+        bin_gains[first] = fx_shl(gain, 15);
+        for (int k = first + 1; k < f->edges[b + 1]; k++) { /* often there is no more */
             bin_gains[k] = fx_shl(gain, 15);
         }
     }
