@@ -52,6 +52,7 @@ def manifest(
             "flash_bytes": board.flash_bytes,
             "ram_bytes": board.ram_bytes,
             "qemu": board.qemu.machine if board.qemu else None,
+            "npu": board.npu,
         },
         "model": {"name": card.name, "version": card.version, "sha256": card.sha256},
         "settings": {
