@@ -16,6 +16,7 @@
 #define PATCH_STEP(count) 1
 #define PATCH_OFFSET(f, n) 0
 #define PATCH_DIRECT 0
+#define EIGHT 8  /* channels that every vector unit takes at once */
 #define BLOCK 64 /* output channels summed before they are rescaled */
 
 typedef int16_t edgesep_value;
@@ -79,15 +80,15 @@ EDGESEP_INLINE void convolve_positions(const edgesep_filter *f, const edgesep_va
     }
 }
 
-/* Add one kernel position to the sums of `count` channels. */
+/* Add one kernel position to the sums of `count` channels, a multiple of EIGHT. */
 EDGESEP_INLINE void add_tap(const int8_t *restrict x, const int8_t *restrict w, int32_t count,
                             int32_t *restrict sums) {
-    for (int32_t c = 0; c < count; c++) {
+    for (int32_t c = 0; c < (count & -EIGHT); c++) { /* tells: no remainder */
         sums[c] += x[c] * w[c];
     }
 }
 
-/* All channels of one position. */
+/* All channels of one position. Up to seven more are summed, which are not used. */
 EDGESEP_INLINE void depthwise_one(const edgesep_filter *f, const int8_t *x, edgesep_taps taps,
                                   int8_t *output) {
     const int32_t channels = f->out_channels;
@@ -95,12 +96,14 @@ EDGESEP_INLINE void depthwise_one(const edgesep_filter *f, const int8_t *x, edge
     for (int32_t first = 0; first < channels; first += BLOCK) {
         const int32_t rest = channels - first;
         const int32_t count = rest < BLOCK ? rest : BLOCK;
+        const int32_t filled = (count + EIGHT - 1) & -EIGHT;
         const int8_t *w = f->weights + first;
+        memset(sums + filled - EIGHT, 0, EIGHT * sizeof *sums);
         memcpy(sums, f->bias + first, (size_t)count * sizeof *sums);
         for (int32_t i = 0; i < taps.rows; i++) {
             const int8_t *row = x + i * taps.row_stride + first;
             for (int32_t j = 0; j < taps.columns; j++, w += channels) {
-                add_tap(row + j * channels, w, count, sums);
+                add_tap(row + j * channels, w, filled, sums);
             }
         }
         rescale(f, sums, first, count, output + first);

@@ -42,7 +42,8 @@ typedef struct edgesep_filter {
     int32_t low;               /* smallest output: -128, or the zero point after a ReLU */
     int32_t right_only;        /* 1: every shift is above 0, which is quicker; else 0 */
     int32_t row_bytes;         /* convolution: weights of an output channel with their padding */
-    const int8_t *weights;     /* [out_channels][row_bytes]; depthwise: [kernel][out_channels] */
+    const int8_t *weights;     /* [out_channels][row_bytes]; depthwise: [kernel][out_channels],
+                                * and 16 zeros */
     const int32_t *bias;       /* with -in_zero times the sum of the weights */
     const int32_t *multiplier; /* edgesep_scale of each output channel, in two arrays */
     const int8_t *shift;

@@ -27,6 +27,8 @@ MASK = "mask"
 ROW_ALIGN = 16  # EDGESEP_ROW_ALIGN
 KERNEL_ROW_ALIGN = 4
 """Values of a kernel's row are filled up to words, so that each begins one."""
+SLACK = 16
+"""Zeros behind the weights of a depthwise convolution: vectors read over its last channel."""
 CONV, DEPTHWISE, SUM, COPY, RECALL, LOOKUP = range(6)  # edgesep_step_kind
 _SUM_LEFT_SHIFT = 20
 _SUM_LIMIT = 1 << 30
@@ -66,7 +68,9 @@ class Filter:
     low: int
     right_only: int
     row_bytes: int
-    weights: NDArray[np.int8]  # (out_channels, row_bytes); depthwise (kernel, out_channels)
+    weights: NDArray[
+        np.int8
+    ]  # (out_channels, row_bytes); depthwise (kernel * out_channels + SLACK,)
     bias: NDArray[np.int32]  # (out_channels,)
     multiplier: NDArray[np.int32]
     shift: NDArray[np.int8]
@@ -239,7 +243,7 @@ class _Compiler:
             low=_low(operation),
             right_only=int(shift.min() > 0),
             row_bytes=values.shape[1] if is_conv else 0,
-            weights=values,
+            weights=values if is_conv else np.append(values, np.zeros(SLACK, np.int8)),
             bias=bias.astype(np.int32),
             multiplier=multiplier,
             shift=shift,
