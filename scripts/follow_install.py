@@ -45,7 +45,7 @@ mount --rbind /dev {system}/dev
 mount -t proc none {system}/proc
 mount --bind {processor} {system}/proc/cpuinfo
 exec env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 \
-    QEMU_CPU={cpu} {proxy} chroot {system} /bin/bash -e -c {script}
+    PIP_NO_COMPILE=1 QEMU_CPU={cpu} {proxy} chroot {system} /bin/bash -e -c {script}
 """
 
 
@@ -82,14 +82,8 @@ class Board:
         download(self._apt, list(packages))
         unpack(archives, self._system, self._tree.multiarch)
         binaries = self._system / "usr" / "bin"
-        for name in (
-            "gcc",
-            "cpp",
-            "g++",
-            "cc",
-        ):  # cc is one of the alternatives of Debian's scripts
-            if name == "cc" and (binaries / "gcc").exists() and not (binaries / "cc").exists():
-                (binaries / "cc").symlink_to("gcc")
+        if (binaries / "gcc").exists() and not (binaries / "cc").exists():
+            (binaries / "cc").symlink_to("gcc")  # Debian's scripts would: an alternative
 
     def run(self, line: str) -> None:
         """Run a line of shell; end with its status if it fails."""

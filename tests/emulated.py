@@ -70,16 +70,16 @@ def wheel(builder: Tree) -> Path:
     if ready:
         return ready[0]
     need(builder.compiler, f"gcc-{builder.multiarch}")
-    shutil.rmtree(folder, ignore_errors=True)
+    for old in folder.parent.glob(f"{builder.name}-*"):
+        shutil.rmtree(old)
     source = folder / "source"
     for name in SOURCES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns(*NOT_SOURCE))
     for name in FILES:
         shutil.copy(ROOT / name, source)
-    script = f"import os; os.chdir({str(source)!r}); import sys; sys.argv = ['setup.py', "
-    script += f"'-q', 'bdist_wheel', '-d', {str(folder / 'made')!r}]; sys.path.insert(0, ''); "
     done = python(
-        builder, "-c", script + "exec(open('setup.py').read())",
+        builder, "-c", "import os, sys; os.chdir(sys.argv.pop()); exec(open('setup.py').read())",
+        "-q", "bdist_wheel", "-d", folder / "made", source,
         CC=builder.compiler, CFLAGS=f"-I{builder.system}/usr/include",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -91,3 +91,9 @@ def test_there_are_commands_to_follow(tree: str) -> None:
     assert any(line.startswith("sudo apt install python3-venv gcc") for line in lines)
     assert any("pip install" in line for line in lines)
     assert any("edgesep file" in line for line in lines)
+
+
+def test_the_page_installs_the_audio_extra() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    (extra,) = re.findall(r'^audio = \["([^"]+)"\]', text, re.M)
+    assert f"pip install '{extra}'" in PAGE.read_text()
