@@ -93,7 +93,7 @@ def test_shipped_models_run_on_the_npu_alone(name: str, npu: str) -> None:
     print(f"{name} on {npu}: {estimate}")
     assert (estimate.cpu_operators, estimate.memory_mode) == (0, "Shared_Sram")
     assert estimate.npu_operators > 20
-    assert estimate.flash_bytes > 0.9 * (card.parameters or 0)
+    assert estimate.flash_bytes > 0.5 * (card.parameters or 0)  # Vela compresses weights
     assert 0 < estimate.sram_bytes < layout.arena_bytes()
     hop_cycles = estimate.npu_clock_mhz * 1e3 * card.contract.hop_samples / 16
     assert 1000 < estimate.cycles_per_hop < hop_cycles
