@@ -25,6 +25,7 @@ from tests.soundserver import SoundServer
 
 START_SECONDS = 8.0  # a null sink takes two to wake up, and the machine may be busy
 RATE_HZ = 48000
+ALIKE_LEAST = 0.9  # correlation from which on a piece is taken for heard
 DEMO = Path(__file__).parents[1] / "demo"
 
 
@@ -177,12 +178,14 @@ def aligned(wanted: NDArray, heard: NDArray) -> tuple[NDArray, NDArray]:
             continue
         scores = scipy.signal.correlate(around, piece, mode="valid", method="fft")
         best = int(np.argmax(scores))
-        if 0 < best < len(scores) - 1:
+        there = around[best : best + len(piece)]
+        alike = scores[best] / (np.linalg.norm(piece) * np.linalg.norm(there) + 1e-9)
+        if 0 < best < len(scores) - 1 and alike > ALIKE_LEAST:
             left, top, right = scores[best - 1 : best + 2]
             found = late - reach + best + (left - right) / (2 * (left - 2 * top + right))
             places.append(middle)
             delays.append(found)
-    smooth = scipy.signal.medfilt(np.array(delays), 5) if len(delays) >= 5 else np.array(delays)
+    smooth = scipy.ndimage.median_filter(np.array(delays), 5, mode="mirror")
     moments = np.arange(len(wanted)) + np.interp(np.arange(len(wanted)), places, smooth)
     moved = scipy.ndimage.map_coordinates(heard, [moments], order=5, mode="constant")
     return moved, smooth
