@@ -1,4 +1,4 @@
-"""`python -m export`: train, convert and score mask models."""
+"""`python -m export`: train, convert, score and describe mask models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgesep.errors import EdgesepError
 
+from .models_page import PAGE, page
 from .recipe import load_recipe
 
 KEPT = Path(__file__).parent / "weights"
@@ -58,7 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="measure a model on dev speech in dev noise")
     score.add_argument("model", help="name or path, as `edgesep file --model` takes it")
     _add_audio(score)
-    score.add_argument("--engine", default="exact", choices=("fast", "exact"))
+    score.add_argument(
+        "--engine",
+        default="exact",
+        choices=("fast", "exact", "float"),
+        help="float: the kept weights in the same frame path (default %(default)s)",
+    )
     score.add_argument("--clips", type=int, default=60, help="mixes (default %(default)s)")
     score.add_argument(
         "--snr-db", type=float, nargs=2, default=(0.0, 10.0), metavar=("LOW", "HIGH")
@@ -71,6 +77,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--outputs", type=Path, metavar="DIR", help="score these files of another system instead"
     )
     score.set_defaults(run=_score)
+
+    card = commands.add_parser("card", help="show a model's card, or make MODELS.md of them all")
+    card.add_argument("model", nargs="?", help="name or path")
+    card.add_argument("--page", action="store_true", help=f"write {PAGE} from the shipped cards")
+    card.set_defaults(run=_card)
     return parser
 
 
@@ -123,7 +134,10 @@ def _score(args: argparse.Namespace) -> None:
     clips = list(make_clips(*corpora, args.clips, tuple(args.snr_db), args.seed))
 
     def process(noisy: Path, out: Path) -> None:
-        isolate_folder(args.model, args.engine, noisy, out)
+        if args.engine == "float":
+            _isolate_float(args.model, noisy, out)
+        else:
+            isolate_folder(args.model, args.engine, noisy, out)
 
     rows = score(clips, process, args.keep, outputs=args.outputs)
     groups = summary(rows)
@@ -132,6 +146,28 @@ def _score(args: argparse.Namespace) -> None:
         save(rows, groups, args.json)
     if args.into_card:
         _write_scores(args, groups)
+
+
+def _isolate_float(model: str, noisy: Path, out: Path) -> None:
+    from .convert import check_weights, load_weights
+    from .float_path import isolate_folder_float
+
+    recipe, path = load_recipe(model), KEPT / f"{model}.npz"
+    weights = load_weights(path)
+    check_weights(recipe.graph(), weights, path)
+    isolate_folder_float(recipe.graph(), weights, recipe.frame.contract(), noisy, out)
+
+
+def _card(args: argparse.Namespace) -> None:
+    from edgesep.models import find_model, list_models
+
+    if args.model:
+        print(find_model(args.model)[1].to_json(), end="")
+    elif args.page:
+        PAGE.write_text(page(find_model(name) for name in list_models()), encoding="utf-8")
+        print(f"wrote {PAGE}")
+    else:
+        raise EdgesepError("card: name a model, or give --page to write MODELS.md")
 
 
 def _write_scores(args: argparse.Namespace, groups: dict[str, dict[str, float]]) -> None:
