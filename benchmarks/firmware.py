@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,9 @@ def measure_model(board: Board, model: str, folder: Path) -> dict[str, Any]:
     folder: where a project of this processor keeps its objects from model to model.
     """
     path, card = find_model(model)
-    roomy = replace(
-        board, flash_kb=1 << 20, ram_kb=1 << 20, instructions_percent=100, clock_mhz=9999
-    )
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "project"
-        generate(roomy, str(path), Settings(), project)
+        generate(board.roomy(), str(path), Settings(), project)
         built = folder / "build"
         if built.exists():
             built.rename(project / "build")  # newer than the sources? make compares with these

@@ -91,12 +91,9 @@ def profile(board: Board, model: str, project: Path) -> tuple[float, float, list
 
     project: folder that keeps the core's objects from model to model.
     """
-    roomy = replace(
-        board, flash_kb=1 << 20, ram_kb=1 << 20, instructions_percent=100, clock_mhz=9999
-    )
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "project"
-        generate(roomy, model, Settings(), fresh)
+        generate(board.roomy(), model, Settings(), fresh)
         if not project.exists():
             fresh.rename(project)
         else:

@@ -187,7 +187,7 @@ def run(command: Sequence[str]) -> str:
 def measure(board: Board, model: str, builder: Builder, library: Path, folder: Path) -> Row:
     """Build the three programs of a model and run the one that has both engines."""
     path, card = find_model(model)
-    generate(board.name, model, Settings(), folder / "exact")
+    generate(board.roomy(), model, Settings(), folder / "exact")
     generate_tflm(model, Settings(), folder / "tflm")
     plan = compile_model(path, card)
     features = np.concatenate(

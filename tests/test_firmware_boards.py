@@ -134,7 +134,9 @@ def test_a_budget_that_is_exceeded_is_named_with_the_largest_model_that_fits(
         card = find_model(path)[1]
         needs[path] = needs_of(board, card.contract, compile_model(path, card))
     assert needs[large].instructions is not None
-    slow = replace(board, clock_mhz=1.1 * needs[small].instructions / 8000 / 0.85)
+    slow = replace(
+        board, clock_mhz=110 * needs[small].instructions / 8000 / board.instructions_percent
+    )
     assert exceeded(slow, needs[small]) == []
     assert exceeded(slow, needs[large]) == ["computation"]
     assert exceeded(replace(board, ram_kb=8), needs[small]) == ["RAM"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,7 @@ def figures_of(
 ) -> Figures:
     if (board_name, model) not in known:
         need_board_tools()
-        # Budgets are another matter: what is too large for a board is measured all the same.
-        board = replace(
-            read_board(board_name), flash_kb=1 << 20, ram_kb=1 << 20, instructions_percent=100,
-            clock_mhz=9999,
-        )  # fmt: skip
+        board = read_board(board_name).roomy()  # what is too large is measured all the same
         generate(board, model, Settings(), folder / "project")
         build(folder / "project", board_name, "firmware.elf", "product.elf")
         hop_samples = find_model(model)[1].contract.hop_samples
@@ -105,7 +101,7 @@ def test_estimates_before_building_are_near(
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_manifest_quotes_the_table_or_says_why_not(board: str, tmp_path: Path) -> None:
     model = list_models()[0]
-    roomy = replace(read_board(board), flash_kb=1 << 20, instructions_percent=100, clock_mhz=9999)
+    roomy = read_board(board).roomy()
     row = row_of(board, model)
     generate(roomy, model, Settings(), tmp_path / "same")
     manifest = json.loads((tmp_path / "same" / "MANIFEST.json").read_text())

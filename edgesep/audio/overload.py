@@ -7,7 +7,8 @@ __all__ = ["OverloadGuard"]
 COST_SHARE = 0.1  # of the newest cost in the running mean
 COST_FADING = 0.98  # per hop at rest: an old cost is forgotten, so that the isolator gets a try
 MISS_SHARE = 1 / 250  # of the newest hop in the running share of misses
-DOWN_ABOVE = 0.4  # share of missed hops from which on it steps down
+DOWN_ABOVE = 0.08  # share of missed hops from which on it steps down: a model that takes one and a
+# half hops a hop, with the fading above, misses one in eight
 HOLD_FIRST_S, HOLD_MOST_S = 5.0, 60.0
 CALM_S = 10.0  # so long without stepping down is a recovery
 

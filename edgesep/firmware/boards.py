@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,12 @@ class Board:
     def ram_bytes(self) -> int:
         """Budget of state, activations and stack."""
         return self.ram_kb * 1024
+
+    def roomy(self) -> Board:
+        """Return the board with budgets that every model keeps: for measuring what is too large."""
+        return replace(
+            self, flash_kb=1 << 20, ram_kb=1 << 20, instructions_percent=100, clock_mhz=9999
+        )
 
     def cycles_per_hop(self, hop_samples: int) -> float:
         """Clock cycles in a hop of so many samples at 16 kHz."""
