@@ -184,8 +184,11 @@ def run(command: Sequence[str]) -> str:
     return done.stdout
 
 
-def measure(board: Board, model: str, builder: Builder, library: Path, folder: Path) -> Row:
-    """Build the three programs of a model and run the one that has both engines."""
+def measure(board: Board, model: str, builder: Builder, library: Path, folder: Path) -> Row | None:
+    """Build the three programs of a model and run the one that has both engines.
+
+    Returns None, and says so, where two copies of the model exceed the emulated machine.
+    """
     path, card = find_model(model)
     generate(board.roomy(), model, Settings(), folder / "exact")
     generate_tflm(model, Settings(), folder / "tflm")
@@ -220,10 +223,14 @@ def measure(board: Board, model: str, builder: Builder, library: Path, folder: P
         return target
 
     both, tflm, exact, none = (program(*which) for which in ((1, 1), (1, 0), (0, 1), (0, 0)))
+    assert board.qemu is not None
+    if text_bytes(both) > 1024 * board.qemu.flash_kb:
+        print(f"{board.name}, {model}: twice the model exceeds the {board.qemu.flash_kb} KB of "
+              f"{board.qemu.machine}; not run")  # fmt: skip
+        return None
     printed = emulate(board, both)
     layout = read_layout(path.read_bytes())
     weights = text_bytes(builder.compile(folder / "network.c", "-O3", include, folder))
-    assert board.qemu is not None
     scale = board.qemu.tick_ns / INSTRUCTION_NS / printed["frames"]
     return Row(
         board=board.name,
@@ -326,8 +333,10 @@ def main() -> int:
             for i, model in enumerate(options.models):
                 folder = Path(scratch) / f"{board.name}-{i}"
                 folder.mkdir()
-                rows.append(measure(board, model, builder, library, folder))
-                print(json.dumps(asdict(rows[-1])), flush=True)
+                row = measure(board, model, builder, library, folder)
+                if row:
+                    rows.append(row)
+                    print(json.dumps(asdict(row)), flush=True)
                 if board.name == "cortex_m55" and options.npu:
                     npu_rows.append(npu_arena(model, builder, library, folder))
                     print(json.dumps(npu_rows[-1]), flush=True)
