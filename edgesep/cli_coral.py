@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgesep.cli_actions import Actions
+
 if TYPE_CHECKING:
     from edgesep.coral.check import Report
 
@@ -27,27 +29,11 @@ exit status: 0 all is well, 1 something does not map, compile or open, 2 wrong u
 
 def add_coral_command(commands: Any) -> None:
     """Add the command to the parser of `edgesep`."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        "coral",
-        help="check and compile models for Coral's Edge TPU",
-        description="Check and compile models for Coral's Edge TPU.",
-        epilog=NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-
-    def add_action(name: str, text: str, run: Any) -> argparse.ArgumentParser:
-        action: argparse.ArgumentParser = actions.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
-        )
-        action.set_defaults(run=run, known=action)
-        return action
-
-    check = add_action("check", "apply the compiler's published rules to a model", _check)
+    actions = Actions(commands, "coral", "check and compile models for Coral's Edge TPU", NOTES)
+    check = actions.add("check", "apply the compiler's published rules to a model", _check)
     check.add_argument("model", metavar="MODEL", help="model name, or any .tflite file")
     check.add_argument("--json", action="store_true", help="as JSON")
-    compile_ = add_action("compile", "compile a model with Google's compiler", _compile)
+    compile_ = actions.add("compile", "compile a model with Google's compiler", _compile)
     compile_.add_argument("model", metavar="MODEL", help="model name or .tflite path")
     compile_.add_argument(
         "-o", "--out", type=Path, metavar="DIR",
@@ -57,8 +43,8 @@ def add_coral_command(commands: Any) -> None:
         "--with", dest="way", metavar="WAY",
         help="native, docker or podman (default: the first that is there)",
     )  # fmt: skip
-    add_action("dockerfile", "print a Dockerfile for the compiler", _dockerfile)
-    probing = add_action("probe", "open the Edge TPU of this machine", _probe)
+    actions.add("dockerfile", "print a Dockerfile for the compiler", _dockerfile)
+    probing = actions.add("probe", "open the Edge TPU of this machine", _probe)
     probing.add_argument(
         "--device", default="", metavar="WHICH", help="usb, pci, usb:0, pci:1, :0 .. (default: any)"
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgesep.cli_actions import Actions
 from edgesep.errors import ModelError, one_line
 
 if TYPE_CHECKING:
@@ -34,32 +35,16 @@ exit status: 0 all is well, 1 a model is not, 2 wrong usage
 
 def add_model_command(commands: Any) -> None:
     """Add the command to the parser of `edgesep`."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        "model",
-        help="list, show, verify and add models",
-        description="List, show, verify and add models.",
-        epilog=NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-
-    def add_action(name: str, text: str, run: Any) -> argparse.ArgumentParser:
-        action: argparse.ArgumentParser = actions.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
-        )
-        action.set_defaults(run=run, known=action)
-        return action
-
-    listing = add_action("list", "list the models, and what they cost", _list)
+    actions = Actions(commands, "model", "list, show, verify and add models", NOTES)
+    listing = actions.add("list", "list the models, and what they cost", _list)
     listing.add_argument("--json", action="store_true", help="as JSON")
-    show = add_action("show", "show a model's card", _show)
+    show = actions.add("show", "show a model's card", _show)
     show.add_argument("model", metavar="NAME", help="model name or .tflite path")
     show.add_argument("--json", action="store_true", help="as JSON, with the whole card")
-    verify = add_action("verify", "check models and their cards", _verify)
+    verify = actions.add("verify", "check models and their cards", _verify)
     verify.add_argument("models", nargs="*", metavar="NAME", help="names or .tflite paths")
     verify.add_argument("--json", action="store_true", help="as JSON")
-    add = add_action("add", "add a model of your own", _add)
+    add = actions.add("add", "add a model of your own", _add)
     add.add_argument("file", type=Path, metavar="FILE.tflite", help="int8 model")
     add.add_argument("--card", type=Path, metavar="FILE.json", help="its card (default: beside it)")
     add.add_argument("--force", action="store_true", help="replace one of yours of the same name")

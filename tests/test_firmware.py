@@ -23,7 +23,7 @@ from edgesep.engine.source import constant, network_source
 from edgesep.firmware.budget import STACK_BYTES
 from export.qgraph import QGraph
 from export.tflite import write_tflite
-from tests import network_jobs, signals
+from tests import network_jobs, odd_networks, signals
 from tests.core_jobs import STRICT
 from tests.firmware_jobs import BOARDS, build, figures, need, need_board_tools, project, run_wav
 from tests.helpers import write_random_model
@@ -330,37 +330,6 @@ def check_double_buffer(folder: Path, source: Path, expected: Path, scratch: Pat
     assert silent.sum() >= printed["late"] - 1  # the last one would have come after the end
 
 
-CASES_MAIN = """
-#include <string.h>
-#include "board.h"
-#include "edgesep_network.h"
-typedef struct { const edgesep_network *network; const int8_t *features, *masks; } test_case;
-extern const test_case cases[];
-extern const int case_count, frames;
-int main(void);
-static uint64_t memory[16384];
-int main(void) {
-    static int8_t mask[256];
-    for (int i = 0; i < case_count; i++) {
-        const test_case *c = &cases[i];
-        const size_t features = (size_t)c->network->features_bytes;
-        const size_t bytes = (size_t)c->network->mask_bytes;
-        if (edgesep_stream_init(memory, sizeof memory, c->network) != EDGESEP_OK) {
-            return 100 + i;
-        }
-        edgesep_stream *stream = (edgesep_stream *)memory;
-        for (size_t t = 0; t < (size_t)frames; t++) {
-            if (edgesep_stream_step(stream, c->features + t * features, mask) != EDGESEP_OK ||
-                memcmp(mask, c->masks + t * bytes, bytes) != 0) {
-                return 1 + i;
-            }
-        }
-    }
-    return 0;
-}
-"""
-
-
 def kernel_cases() -> list[QGraph]:
     """Graphs whose filters take every way through the kernels of the boards."""
     filters = [
@@ -401,7 +370,9 @@ def test_kernels_of_a_board_have_the_bytes_of_the_host(
         rows.append(f"{{&network_{i}, features_{i}, masks_{i}}}")
     table = "\n".join([*declarations, "const test_case cases[] = {", ",\n".join(rows), "};"])
     counts = f"const int case_count = {len(rows)}, frames = 9;\n"
-    (folder / "example" / "main_wav.c").write_text(f"{CASES_MAIN}\n{table}\n{counts}")
+    (folder / "example" / "main_wav.c").write_text(
+        f'#include "board.h"\n{odd_networks.MAIN}\n{table}\n{counts}'
+    )
     (folder / "edgesep.c").write_text('#include "edgesep_status.h"\n')
     build(folder, board, "firmware.elf")
     done = subprocess.run(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgesep.card import Card
 from edgesep.errors import ModelError
+from edgesep.user_folders import data_folder
 
 __all__ = ["Record", "coral_folder", "find_compiled", "read_compiled", "record_path", "record_text"]
 
@@ -36,13 +36,7 @@ def coral_folder() -> Path:
 
     EDGESEP_CORAL, else edgesep/coral in XDG_DATA_HOME, which is ~/.local/share by default.
     """
-    override = os.environ.get(FOLDER_VARIABLE)
-    if override:
-        return Path(override).expanduser()
-    data = Path(os.environ.get("XDG_DATA_HOME", ""))
-    if not data.is_absolute():  # also when it is not set: the standard says to ignore others
-        data = Path("~/.local/share").expanduser()
-    return data / "edgesep" / "coral"
+    return data_folder("coral", FOLDER_VARIABLE)
 
 
 def find_compiled(model_path: Path) -> Path:

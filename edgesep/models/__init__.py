@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgesep.card import Card, read_card
 from edgesep.errors import ModelError, unknown_name
+from edgesep.user_folders import data_folder
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -40,13 +41,7 @@ def user_folder() -> Path:
 
     EDGESEP_MODELS, else edgesep/models in XDG_DATA_HOME, which is ~/.local/share by default.
     """
-    override = os.environ.get(FOLDER_VARIABLE)
-    if override:
-        return Path(override).expanduser()
-    data = Path(os.environ.get("XDG_DATA_HOME", ""))
-    if not data.is_absolute():  # also when it is not set: the standard says to ignore others
-        data = Path("~/.local/share").expanduser()
-    return data / "edgesep" / "models"
+    return data_folder("models", FOLDER_VARIABLE)
 
 
 def find_model(model: str | os.PathLike[str]) -> tuple[Path, Card]:
