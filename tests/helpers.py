@@ -10,6 +10,7 @@ import pytest
 
 from edgesep.card import Card, StateSpec, write_card
 from edgesep.contract import FrameContract
+from export.graph import Graph
 from export.qgraph import QGraph, QOp, QTensor, state_columns
 from export.tflite import write_tflite
 
@@ -203,3 +204,17 @@ class NetBuilder:
 def _columns(ops: list[QOp]) -> set[str]:
     names = {name for op in ops if op.kind == "concat" for name in op.inputs}
     return {name for name in names if name.startswith("column.")}
+
+
+def random_weights(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return folded weights for a network of export/, with gains near one."""
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for layer in graph.layers.values():
+        if layer.has_weights:
+            fan = () if layer.kind == "depthwise" else (graph.shape(layer.inputs[0])[1],)
+            shape = (layer.kernel_frames, layer.kernel_bands, *fan, layer.channels)
+            scale = (2.0 / np.prod(shape[:-1])) ** 0.5
+            weights[f"{layer.name}/kernel"] = rng.normal(0, scale, shape).astype(np.float32)
+            weights[f"{layer.name}/bias"] = rng.normal(0, 0.1, layer.channels).astype(np.float32)
+    return weights

@@ -23,12 +23,13 @@ from export.convert import check_weights, convert, load_weights, mask_error
 from export.corpus import Corpus, read_folder, voice_weights
 from export.feed import Source, batches, make_batch
 from export.float_model import activations, float_mask
-from export.graph import INPUT, OUTPUT, Graph, UNetShape, unet
+from export.graph import INPUT, OUTPUT, UNetShape, unet
 from export.levels import active_rms, rms
 from export.measure import si_sdr_db
 from export.mix import Mixer, MixRanges, room_response
 from export.recipe import RECIPES, Recipe, load_recipe
 from export.score import Clip, make_clips, score, summary, table
+from tests.helpers import random_weights
 
 RATE_HZ = 16000
 DEMO = Path(__file__).parents[1] / "demo"
@@ -90,19 +91,6 @@ def trained(
     from export.train import train
 
     return train(recipe, sources, tmp_path_factory.mktemp("run"), workers=1)
-
-
-def random_weights(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    weights = {}
-    for layer in graph.layers.values():
-        if layer.has_weights:
-            fan = () if layer.kind == "depthwise" else (graph.shape(layer.inputs[0])[1],)
-            shape = (layer.kernel_frames, layer.kernel_bands, *fan, layer.channels)
-            scale = (2.0 / np.prod(shape[:-1])) ** 0.5
-            weights[f"{layer.name}/kernel"] = rng.normal(0, scale, shape).astype(np.float32)
-            weights[f"{layer.name}/bias"] = rng.normal(0, 0.1, layer.channels).astype(np.float32)
-    return weights
 
 
 class TestBandsAndGraph:

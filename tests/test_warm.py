@@ -11,6 +11,7 @@ import pytest
 from export.float_model import float_mask
 from export.graph import UNetShape, unet
 from export.warm import transplant
+from tests.helpers import random_weights
 
 SMALL = UNetShape((4, 6, 8, 10), 12, (1, 2))
 WIDE = UNetShape((6, 7, 8, 14), 15, (1, 2, 4))
@@ -18,19 +19,6 @@ WIDE = UNetShape((6, 7, 8, 14), 15, (1, 2, 4))
 
 def graph_of(shape: UNetShape, bands: int = 32):
     return unet(bands, 2, shape)
-
-
-def random_weights(graph, seed: int = 3) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    weights = {}
-    for layer in graph.layers.values():
-        if layer.has_weights:
-            taps = (layer.kernel_frames, layer.kernel_bands)
-            inputs = () if layer.kind == "depthwise" else (graph.shape(layer.inputs[0])[1],)
-            shape = (*taps, *inputs, layer.channels)
-            weights[f"{layer.name}/kernel"] = rng.normal(0, 0.4, shape).astype(np.float32)
-            weights[f"{layer.name}/bias"] = rng.normal(0, 0.2, layer.channels).astype(np.float32)
-    return weights
 
 
 @pytest.fixture(scope="module")
