@@ -167,6 +167,7 @@ def test_a_processor_that_was_never_counted_is_not_guessed(tmp_path: Path) -> No
     assert exceeded(board, needs) == []
 
 
+@needs_core
 def test_the_numbers_of_a_model_are_not_lost_in_the_estimate() -> None:
     if "small-16ms" not in list_models():
         pytest.skip("the model small-16ms is not there")

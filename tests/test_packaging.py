@@ -23,6 +23,7 @@ from edgesep.firmware import firmware_boards
 from edgesep.models import DEFAULT_MODEL, list_models
 from edgesep.settings import Settings
 from tests.helpers import write_random_model
+from tests.sound import said
 
 ROOT = Path(__file__).resolve().parent.parent
 BOARDS = (
@@ -112,7 +113,7 @@ def check_demo(out: Path, printed: str) -> dict[str, str]:
 def test_the_demo_runs(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     done = run_demo("--model", write_random_model(tmp_path), "--out", tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, said(done.stderr)) == (0, [])
     values = check_demo(tmp_path / "out", done.stdout)
     assert values["latency"] == "16 ms"
 
@@ -121,7 +122,7 @@ def test_the_demo_runs(tmp_path: Path) -> None:
 def test_the_demo_isolates_the_speech(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     done = run_demo("--out", tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, said(done.stderr)) == (0, [])
     before_db, after_db = re.findall(r"([-\d.]+) dB", done.stdout)[:2]
     # A hard sample: fan and babble lie right under the voice. small-16ms gains 2.9 dB, and 6.2 on
     # average over recorded noises (README).

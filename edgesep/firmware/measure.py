@@ -13,7 +13,7 @@ from pathlib import Path
 from edgesep.errors import EdgesepError, SettingsError
 from edgesep.firmware.boards import Board
 
-__all__ = ["Figures", "measure", "tool_versions"]
+__all__ = ["Figures", "check_machine", "measure", "tool_versions"]
 
 INSTRUCTION_NS = 64
 """Of emulated time: -icount shift=6."""
@@ -46,6 +46,12 @@ class Figures:
     """Mean over a minute's fraction of noise that comes and goes."""
 
 
+def check_machine(board: Board) -> None:
+    """Raise SettingsError for a board without a QEMU machine: nothing can be measured for it."""
+    if board.qemu is None:
+        raise SettingsError(f"{board.name}: no QEMU machine to measure on (qemu: in its file)")
+
+
 def tool_versions() -> dict[str, str]:
     """Return the versions of compiler and emulator.
 
@@ -71,8 +77,7 @@ def measure(folder: Path, board: Board, hop_samples: int) -> Figures:
     Raises SettingsError for a board without a QEMU machine, EdgesepError when a tool is missing or
     fails.
     """
-    if board.qemu is None:
-        raise SettingsError(f"{board.name}: no QEMU machine to measure on (qemu: in its file)")
+    check_machine(board)
     tool_versions()
     make = ["make", "-s", "-C", str(folder)]
     _output([*make, "firmware.elf", "product.elf"])
