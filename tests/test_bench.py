@@ -211,7 +211,7 @@ def test_a_sustained_run_has_rows_and_words(model: str, capsys: pytest.CaptureFi
     arguments = ["bench", "--minutes", "0.01", "--model", model]
     assert main([*arguments, "--json"]) == 0
     sustained = json.loads(capsys.readouterr().out)["sustained"]
-    assert len(sustained["intervals"]) >= 3
+    assert sustained["intervals"]  # how many depends on the machine; a clock of our own counts them
     assert all(item["hops"] > 0 for item in sustained["intervals"])
     assert main(arguments) == 0
     assert "slowdown" in capsys.readouterr().out

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgesep.errors import EdgesepError, SettingsError
-from edgesep.firmware.boards import Board
+from edgesep.firmware.boards import Board, Machine
 
-__all__ = ["Figures", "check_machine", "measure", "tool_versions"]
+__all__ = ["Figures", "machine_of", "measure", "tool_versions"]
 
 INSTRUCTION_NS = 64
 """Of emulated time: -icount shift=6."""
@@ -46,10 +46,11 @@ class Figures:
     """Mean over a minute's fraction of noise that comes and goes."""
 
 
-def check_machine(board: Board) -> None:
-    """Raise SettingsError for a board without a QEMU machine: nothing can be measured for it."""
+def machine_of(board: Board) -> Machine:
+    """Return what QEMU emulates. Raises SettingsError where it has no machine to measure on."""
     if board.qemu is None:
         raise SettingsError(f"{board.name}: no QEMU machine to measure on (qemu: in its file)")
+    return board.qemu
 
 
 def tool_versions() -> dict[str, str]:
@@ -77,7 +78,7 @@ def measure(folder: Path, board: Board, hop_samples: int) -> Figures:
     Raises SettingsError for a board without a QEMU machine, EdgesepError when a tool is missing or
     fails.
     """
-    check_machine(board)
+    machine = machine_of(board)
     tool_versions()
     make = ["make", "-s", "-C", str(folder)]
     _output([*make, "firmware.elf", "product.elf"])
@@ -88,7 +89,7 @@ def measure(folder: Path, board: Board, hop_samples: int) -> Figures:
         source.write_bytes(_noise(HOPS * hop_samples))
         printed = _output([*make, "qemu", f"IN={source}", f"OUT={Path(scratch) / 'out.wav'}"])
     figures = {name: int(value) for name, value in re.findall(r"^(\w+) (\d+)", printed, re.M)}
-    instructions = figures["ticks"] / figures["hops"] * board.qemu.tick_ns / INSTRUCTION_NS
+    instructions = figures["ticks"] / figures["hops"] * machine.tick_ns / INSTRUCTION_NS
     return Figures(
         text_bytes=product[0] - sum(model),
         model_bytes=sum(model),

@@ -20,7 +20,7 @@ from edgesep.firmware.boards import Board, read_board
 from edgesep.firmware.budget import Needs, check_budget, needs_of
 from edgesep.firmware.folder import check_folder, write_folder
 from edgesep.firmware.manifest import manifest, measured_here, shipped_figures
-from edgesep.firmware.measure import check_machine, measure, tool_versions
+from edgesep.firmware.measure import machine_of, measure, tool_versions
 from edgesep.firmware.part import Part
 from edgesep.isolator import with_latency
 from edgesep.mask import gain_table_q15
@@ -76,7 +76,7 @@ def generate(
     board = read_board(board) if isinstance(board, str) else board
     check_folder(folder)
     if measured:
-        check_machine(board)
+        machine_of(board)  # before a tool is asked for in vain
     tools = tool_versions() if measured else None
     path, card = find_model(model or board.model)
     plan = compile_model(path, card)
