@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgesep.errors import EdgesepError
 
+from .cli_curves import add_curves
 from .models_page import PAGE, page
 from .recipe import load_recipe
 
@@ -77,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--outputs", type=Path, metavar="DIR", help="score these files of another system instead"
     )
     score.set_defaults(run=_score)
+
+    add_curves(commands)
 
     card = commands.add_parser("card", help="show a model's card, or make MODELS.md of them all")
     card.add_argument("model", nargs="?", help="name or path")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,6 +19,7 @@ from .files import write_whole
 from .float_model import Weights
 from .measure import si_sdr_db
 from .recipe import Recipe
+from .train_log import LOG_FILE, LogRow, append_row, upgrade_log
 
 DEV_BATCHES = 6
 DEV_FIRST = 1 << 40  # batch numbers that no training reaches
@@ -61,24 +64,23 @@ def train(
     """
     import keras
 
-    from .loss import ResynthesisLoss
-    from .network import build_network, folded_weights
+    from .network import folded_weights
 
     out.mkdir(parents=True, exist_ok=True)
     settings = recipe.training
     keras.utils.set_random_seed(settings.seed)
     graph = recipe.graph()
-    model = build_network(graph, recipe.clip_frames)
-    loss = ResynthesisLoss(*loss_windows(recipe), recipe.frame.contract().band_edges, recipe.loss)
-    model.compile(optimizer=_optimizer(recipe), loss=lambda hops, mask: loss(hops, mask))
+    model, loss = compiled_network(recipe, _optimizer(recipe))
     if start_from and not (out / CHECKPOINT_FILE).exists():
-        _start(model, recipe, sources["train"], *start_from)
-    first_epoch = _resume(model, out) // settings.epoch_steps
+        begin_with(model, recipe, sources["train"], *start_from)
+    first_epoch = load_checkpoint(model, out) // settings.epoch_steps
+    upgrade_log(out / LOG_FILE, settings.epoch_steps)
     dev = _dev_batches(sources["dev"], recipe)
 
     kept = pool_of(pool, sources["train"], recipe) if pool else None
     feed = batches(sources["train"], recipe, first_epoch * settings.epoch_steps, workers, kept)
     for epoch in range(first_epoch, -(-settings.steps // settings.epoch_steps)):
+        started = time.monotonic()
         history = model.fit(
             # no more than the epoch takes: Keras reads ahead, and would lose what it read
             (batch for batch in islice(feed, settings.epoch_steps)),
@@ -87,19 +89,42 @@ def train(
             epochs=epoch + 1,
             verbose=0,
         )
-        _checkpoint(model, out)
-        live = model.get_weights()
-        model.optimizer.finalize_variable_values(model.trainable_variables)  # averaged weights
-        model.set_weights(model.get_weights())  # a copy: JAX frees what two variables share
-        gain_db = float(np.mean([_improvement_db(model, loss, *batch) for batch in dev]))
-        weights = folded_weights(model, graph)
+        save_checkpoint(model, out)
+        with averaged(model):
+            gain_db = float(np.mean([_improvement_db(model, loss, *batch) for batch in dev]))
+            weights = folded_weights(model, graph)
         write_whole(out / WEIGHTS_FILE, partial(np.savez, **weights))
-        model.set_weights(live)
-        _log(out, epoch + 1, history.history["loss"][0], gain_db)
+        step, rate = int(model.optimizer.iterations), float(model.optimizer.learning_rate)
+        seconds, loss_mean = time.monotonic() - started, history.history["loss"][0]
+        _log(out, LogRow(epoch + 1, step, seconds, rate, loss_mean, gain_db))
     return out / WEIGHTS_FILE
 
 
-def _start(model: Any, recipe: Recipe, source: Source, old: Recipe, weights: Weights) -> None:
+def compiled_network(recipe: Recipe, optimizer: Any) -> tuple[Any, Any]:
+    """Return the recipe's Keras model, compiled with its loss, and that `ResynthesisLoss`."""
+    from .loss import ResynthesisLoss
+    from .network import build_network
+
+    model = build_network(recipe.graph(), recipe.clip_frames)
+    loss = ResynthesisLoss(*loss_windows(recipe), recipe.frame.contract().band_edges, recipe.loss)
+    model.compile(optimizer=optimizer, loss=lambda hops, mask: loss(hops, mask))
+    return model, loss
+
+
+@contextmanager
+def averaged(model: Any) -> Iterator[None]:
+    """Let the model hold the optimizer's averaged weights inside the block."""
+    live = model.get_weights()
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    model.set_weights(model.get_weights())  # a copy: JAX frees what two variables share
+    try:
+        yield
+    finally:
+        model.set_weights(live)
+
+
+def begin_with(model: Any, recipe: Recipe, source: Source, old: Recipe, weights: Weights) -> None:
+    """Put the folded weights of recipe `old` into the model, grown or cut to `recipe`'s shape."""
     from .warm import start, transplant
 
     grown = transplant(old.graph(), weights, recipe.graph(), recipe.training.seed)
@@ -137,17 +162,21 @@ def _optimizer(recipe: Recipe) -> Any:
     )
 
 
-def _log(out: Path, epoch: int, loss: float, gain_db: float) -> None:
-    with (out / "log.csv").open("a") as log:
-        log.write(f"{epoch},{time.time():.0f},{loss:.5f},{gain_db:.3f}\n")
-    print(f"epoch {epoch}: loss {loss:.4f}, dev SI-SDR improvement {gain_db:.2f} dB", flush=True)
+def _log(out: Path, row: LogRow) -> None:
+    append_row(out / LOG_FILE, row)
+    print(
+        f"epoch {row.epoch}: loss {row.loss:.4f}, "
+        f"dev SI-SDR improvement {row.dev_si_sdri_db:.2f} dB",
+        flush=True,
+    )
 
 
-def _checkpoint(model: Any, out: Path) -> None:
+def save_checkpoint(model: Any, out: Path) -> None:
+    """Write weights and the optimizer's state into `out`, whole or not at all."""
     write_whole(out / CHECKPOINT_FILE, model.save_weights)
 
 
-def _resume(model: Any, out: Path) -> int:
+def load_checkpoint(model: Any, out: Path) -> int:
     """Load the last checkpoint, if any, and return the number of steps it has seen."""
     if not (out / CHECKPOINT_FILE).exists():
         return 0

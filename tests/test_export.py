@@ -247,8 +247,8 @@ class TestTrainConvertRun:
         import export.train as training
 
         log = (trained.parent / "log.csv").read_text().splitlines()
-        assert [line.split(",")[0] for line in log] == ["1", "2"]
-        real = training._checkpoint
+        assert [line.split(",")[:2] for line in log] == [["epoch", "step"], ["1", "2"], ["2", "4"]]
+        real = training.save_checkpoint
 
         class Stopped(Exception):
             """Stands for a power cut after the first epoch."""
@@ -258,7 +258,7 @@ class TestTrainConvertRun:
             raise Stopped
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-            patch.setattr(training, "_checkpoint", checkpoint_and_stop)
+            patch.setattr(training, "save_checkpoint", checkpoint_and_stop)
             training.train(recipe, sources, tmp_path, workers=0)
         resumed = load_weights(training.train(recipe, sources, tmp_path, workers=0))
         whole = load_weights(trained)
