@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,12 @@ class Corpus:
         """Length of all clips together."""
         return len(self.samples) / RATE_HZ / 3600.0
 
+    @classmethod
+    def of(cls, clips: Sequence[np.ndarray], names: Sequence[str]) -> Corpus:
+        """Return a corpus of clips, each (samples,) int16, weighed by the voices in their names."""
+        starts = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])]).astype(np.int64)
+        return cls(np.concatenate(clips), starts, voice_weights(list(names)), tuple(names))
+
     def save(self, path: Path) -> None:
         """Write the corpus as one .npz, quick to load again."""
         write_whole(path, self._save)
@@ -80,7 +87,20 @@ def read_folder(folder: Path, split: str, *, quiet: bool = False) -> Corpus:
     Raises AudioFileError where nothing usable is found.
     """
     root = folder / split if (folder / split).is_dir() else folder
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return read_files(root, find_files(root), quiet=quiet)
+
+
+def find_files(root: Path) -> list[Path]:
+    """Return all audio files below `root`, sorted, but for hidden ones."""
+    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def read_files(root: Path, paths: Sequence[Path], *, quiet: bool = False) -> Corpus:
+    """Read files that lie below `root`; bad ones are skipped, counted and reported.
+
+    Raises AudioFileError where nothing usable is found.
+    """
     clips, names, skipped = [], [], Counter[str]()
     for path in tqdm(paths, desc=f"reading {root}", unit="file", disable=quiet or None):
         samples, fault = _read_clip(path)
@@ -96,10 +116,7 @@ def read_folder(folder: Path, split: str, *, quiet: bool = False) -> Corpus:
             f"{root}: no usable audio among {len(paths)} files; "
             f"give a folder of {', '.join(sorted(SUFFIXES))}"
         )
-    starts = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])
-    return Corpus(
-        np.concatenate(clips), starts.astype(np.int64), voice_weights(names), tuple(names)
-    )
+    return Corpus.of(clips, names)
 
 
 def _read_clip(path: Path) -> tuple[np.ndarray, str]:
@@ -122,9 +139,14 @@ def _read_clip(path: Path) -> tuple[np.ndarray, str]:
     return to_int16(mono), ""
 
 
+def voice_of(name: str) -> str:
+    """Return the voice that a file's name tells of: the name less its last number."""
+    return re.sub(r"[_-]?\d+$", "", str(Path(name).with_suffix("")))
+
+
 def voice_weights(names: list[str]) -> np.ndarray:
     """Return a weight per clip; clips named alike but for the last number share a voice."""
-    voices = [re.sub(r"[_-]?\d+$", "", str(Path(name).with_suffix(""))) for name in names]
+    voices = [voice_of(name) for name in names]
     count = Counter(voices)
     weights = np.array([count[voice] ** -0.5 for voice in voices])
     return weights / weights.sum()

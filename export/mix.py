@@ -126,14 +126,20 @@ class Mixer:
 
     def _recorded(self, rng: np.random.Generator) -> np.ndarray:
         clip = self.noise.clip(int(rng.integers(len(self.noise))))
-        speed = 2.0 ** rng.uniform(-0.6, 0.6)
+        return self._replay(rng, clip, octaves=0.6, gain_db=9.0)
+
+    def _replay(
+        self, rng: np.random.Generator, clip: np.ndarray, octaves: float, gain_db: float
+    ) -> np.ndarray:
+        """Return a stretch of a recording at another speed and through another microphone."""
+        speed = 2.0 ** rng.uniform(-octaves, octaves)
         wanted = int(self.samples * speed) + 2
         start = rng.integers(len(clip))
         piece = np.take(clip, np.arange(start, start + wanted), mode="wrap")
         if rng.random() < 0.1:
             piece = piece[::-1]
         piece = _stretch(piece, speed)[: self.samples]
-        spectrum = fft.rfft(piece, self._size) * self._colour(rng, 9.0)
+        spectrum = fft.rfft(piece, self._size) * self._colour(rng, gain_db)
         return fft.irfft(spectrum, self._size)[: self.samples]
 
     def _babble(self, rng: np.random.Generator) -> np.ndarray:

@@ -44,14 +44,19 @@ class Clip:
 
 
 def make_clips(
-    speech: Corpus, noise: Corpus, count: int, snr_db: tuple[float, float], seed: int
+    speech: Corpus,
+    noise: Corpus,
+    count: int,
+    snr_db: tuple[float, float],
+    seed: int,
+    extra: int = EXTRA_CLIPS,
 ) -> Iterator[Clip]:
-    """Yield `count` mixes at SNRs spread evenly over `snr_db`, then clean and noise-only clips.
+    """Yield `count` mixes at SNRs spread evenly over `snr_db`, `extra` clean, `extra` noise-only.
 
     Speech is sampled by voice, noises go round; level -32 to -20 dBFS RMS of the mixture.
     """
     rng = np.random.default_rng(seed)
-    kinds = ["mix"] * count + ["clean"] * EXTRA_CLIPS + ["noise"] * EXTRA_CLIPS
+    kinds = ["mix"] * count + ["clean"] * extra + ["noise"] * extra
     for i, kind in enumerate(kinds):
         snr = float(np.linspace(*snr_db, count)[i]) if kind == "mix" else CLEAN_SNR_DB
         voice = _speech(speech, rng)
