@@ -27,7 +27,11 @@ class LiveSettings:
     output_rate_hz: int = 0
     """Rate to open the output at, 8000 .. 192000 Hz; 0: the device's own."""
     channel: str = "mix"
-    """Input channel "0", "1", ..; "mix": the mean of two; "link": two channels, one mask."""
+    """Input channel "0", "1", ..; "mix": the mean of all; "link": the first two,
+    one mask."""
+    input_channels: int = 0
+    """Channels to open the input with, 1 .. 64; 0: for "mix" all that it has, or two where it takes
+    any number, as PulseAudio does; else as many as `channel` needs."""
     block_ms: float = 8.0
     """Sound that the devices hand over at a time: 2 .. 100 ms."""
     headroom_ms: float = 10.0
@@ -59,6 +63,10 @@ class LiveSettings:
                     f"{RATE_MAX_HZ}, or 0 for the device's own"
                 )
             object.__setattr__(self, name, int(rate_hz))
+        check_range("input_channels", self.input_channels, 0.0, 64.0)
+        if self.input_channels != int(self.input_channels):
+            raise SettingsError(f"input_channels is {self.input_channels:g}: give a whole number")
+        object.__setattr__(self, "input_channels", int(self.input_channels))
         for name in ("wait", "realtime"):
             value = getattr(self, name)
             if not isinstance(value, bool):

@@ -23,7 +23,8 @@ PROGRAMS = ("pulseaudio", "pactl", "parec", "pacat")
 # A player that has to wait would be heard as a hole in the sound, which is not what is tested.
 FIRST = ["chrt", "--rr", "5"] if realtime_allowed() and shutil.which("chrt") else []
 ALSA_PLUGIN = "libasound_module_pcm_pulse.so"
-SINK = "sink_name={} rate=48000 channels=2"
+QUAD = "front-left,front-right,rear-left,rear-right"
+SINK = "sink_name={} rate=48000 channels={}"
 ASOUND_CONF = """\
 pcm.microphone { type pulse device "mic.monitor" hint { show on description "edgesep microphone" } }
 pcm.loudspeaker { type pulse device "speaker" hint { show on description "edgesep loudspeaker" } }
@@ -64,7 +65,7 @@ class SoundServer:
             f"module-native-protocol-unix auth-anonymous=1 socket={self._folder}/socket",
         ]  # fmt: skip
         for name in ("mic", "speaker"):
-            command += ["-L", f"module-null-sink {SINK.format(name)}"]
+            command += ["-L", f"module-null-sink {SINK.format(name, 2)}"]
         with (self._folder / "pulseaudio.log").open("ab") as log:
             self._process = subprocess.Popen(command, env=self.environment, stderr=log)
         deadline = time.monotonic() + 20
@@ -85,9 +86,11 @@ class SoundServer:
             command, env=self.environment, capture_output=True, timeout=30, check=False
         )
 
-    def add_sink(self, name: str) -> None:
+    def add_sink(self, name: str, channels: int = 2) -> None:
         """Load a null sink while the server runs."""
-        done = self.ask("pactl", "load-module", "module-null-sink", *SINK.format(name).split())
+        given = SINK.format(name, channels).split()
+        given += [f"channel_map={QUAD}"] if channels == 4 else []
+        done = self.ask("pactl", "load-module", "module-null-sink", *given)
         assert done.returncode == 0, done.stderr
 
     def remove_sink(self, name: str) -> None:
@@ -118,7 +121,8 @@ class SoundServer:
         return subprocess.Popen(
             [*FIRST, "pacat", "--playback", "--raw", f"--rate={rate_hz}",
              f"--channels={channels}", "--format=s16le", "--device=mic",
-             f"--latency-msec={latency_ms}", str(path)],
+             f"--latency-msec={latency_ms}",
+             *([f"--channel-map={QUAD}"] if channels == 4 else []), str(path)],
             env=self.environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 

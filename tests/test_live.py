@@ -61,6 +61,32 @@ def test_what_goes_in_comes_out_unharmed(server, start, tmp_path, rate_hz, chann
 
 
 @pytest.mark.slow
+def test_mix_takes_every_channel(server, start, tmp_path):
+    """Four tones, one on each channel of a microphone with four: all come out, equally loud."""
+    server.remove_sink("mic")
+    server.add_sink("mic", 4)
+    server.record(Path("/dev/null"), source="mic.monitor")
+    hz = np.array([400, 700, 1100, 1900])
+    tones = 8000 * np.sin(2 * np.pi * hz * np.arange(48000 * 20)[:, None] / 48000)
+    run = start("--set", "wet=0", "--set", "input.channels=4")
+    player = server.play(np.rint(tones).astype(np.int16))
+    run.wait_for_sound()
+    recording = server.record(tmp_path / "mix.raw")
+    time.sleep(2.5)
+    recording.terminate()
+    recording.wait()
+    player.terminate()
+    run.end()
+    heard = read_raw(tmp_path / "mix.raw")[:, 0]
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+    at = np.rint(hz * len(heard) / 48000).astype(int)
+    levels = [np.sqrt(np.sum(spectrum[k - 30 : k + 31] ** 2)) for k in at]
+    levels_db = 20 * np.log10(np.array(levels) / max(levels))
+    print(f"levels of the four channels, dB: {levels_db.round(2)}")
+    assert levels_db.min() > -1
+
+
+@pytest.mark.slow
 def test_it_is_controlled_while_it_runs(server, start, tmp_path):
     (tmp_path / "live.yaml").write_text("separation:\n  wet: 0.0\n")
     run = start(str(tmp_path / "live.yaml"))

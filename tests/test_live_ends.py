@@ -42,7 +42,8 @@ def hops(entry, samples):
 
 
 @needs_core
-@pytest.mark.parametrize(("channel", "channels"), [("mix", 1), ("mix", 2), ("1", 3), ("link", 2)])
+@pytest.mark.parametrize(("channel", "channels"), [("mix", 1), ("mix", 2), ("mix", 4), ("1", 3),
+                                                   ("link", 2)])  # fmt: skip
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 44100, 48000, 192000])
 def test_hops_are_the_same_in_c_and_numpy(rate_hz, channel, channels):
     samples = noise16(rate_hz, channels, level=9000)

@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgesep.audio.devices import Device
 from edgesep.audio.fractional import FractionalResampler
 from edgesep.audio.latency import find_chirp, sweep
 from edgesep.audio.limiter import Limiter, ceiling_int16
 from edgesep.audio.live_io import Inlet, Outlet
+from edgesep.audio.live_session import open_devices
 from edgesep.audio.overload import OverloadGuard
 from edgesep.audio.playout import DriftControl
 from edgesep.audio.ring import Ring
+from edgesep.errors import DeviceError
+from edgesep.live_settings import LiveSettings
 from tests.sound import best_shift, chirp, noise16, snr_db
 
 # --- ring --------------------------------------------------------------------------------------
@@ -333,6 +337,35 @@ def test_before_the_first_word_the_output_is_silent():
     outlet.ring.write(np.full((1000, 2), 20000, np.int16))
     assert not pull(outlet, 384).any()
     assert outlet.starvations == 0
+
+
+def test_what_runs_empty_at_the_end_is_no_starvation():
+    outlet = Outlet(48000, 1, 0.008)
+    outlet.refill_frames = 384
+    outlet.ring.write(np.full((1000, 1), 20000, np.int16))
+    pull(outlet, 384)
+    outlet.ending = True
+    assert [pull(outlet, 384).any() for _ in range(4)] == [True, True, True, False]
+    assert outlet.starvations == 0
+
+
+@pytest.mark.parametrize(
+    ("channel", "offered", "asked", "opened"),
+    [("mix", 1, 0, 1), ("mix", 2, 0, 2), ("mix", 6, 0, 6), ("mix", 32, 0, 2), ("mix", 32, 4, 4),
+     ("mix", 6, 1, 1), ("link", 6, 0, 2), ("3", 6, 0, 4), ("3", 6, 6, 6), ("link", 6, 1, 2)],
+)  # fmt: skip
+def test_as_many_channels_are_opened_as_the_choice_needs(channel, offered, asked, opened):
+    devices = [Device(0, "ears", "ALSA", offered, 0, 48000), Device(1, "out", "ALSA", 0, 2, 48000)]
+    wanted = LiveSettings("ears", "out", channel=channel, input_channels=asked)
+    assert open_devices(devices, wanted).in_channels == opened
+
+
+@pytest.mark.parametrize(("channel", "asked"), [("2", 0), ("link", 0), ("mix", 2)])
+def test_too_few_channels_are_an_error(channel, asked):
+    devices = [Device(0, "ears", "ALSA", 1, 0, 48000), Device(1, "out", "ALSA", 0, 2, 48000)]
+    wanted = LiveSettings("ears", "out", channel=channel, input_channels=asked)
+    with pytest.raises(DeviceError, match="'ears' has 1 channels: channel"):
+        open_devices(devices, wanted)
 
 
 def test_the_inlet_counts_what_it_loses():

@@ -59,6 +59,8 @@ class Outlet:
         """After it has run empty, nothing is taken from the ring before it holds so many frames."""
         self._dry = True  # the ring was empty: the next sound fades in
         self._risen = self._fallen = 0  # frames of the fades that have passed
+        self.ending = False
+        """Whether nobody writes any more: an empty ring is no longer a starvation."""
         self.blocks = 0
         """Callbacks so far."""
         self.starvations = 0
@@ -103,7 +105,7 @@ class Outlet:
         """Let the last sample fade, over as many blocks as that takes, and then be silent."""
         block[got:] = 0
         if not self._dry:
-            self.starvations += 1
+            self.starvations += not self.ending
             self._dry, self._fallen = True, 0
             if got:
                 self._last[:] = block[got - 1]

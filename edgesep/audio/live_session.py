@@ -15,7 +15,7 @@ from edgesep.audio.live_io import Inlet, Outlet
 from edgesep.audio.live_path import LivePath
 from edgesep.audio.overload import OverloadGuard
 from edgesep.audio.playout import DriftControl
-from edgesep.audio.priority import realtime
+from edgesep.audio.priority import ordinary, promote, realtime, threads
 from edgesep.contract import RATE_HZ
 from edgesep.live_settings import LiveSettings, parse_channel
 
@@ -29,7 +29,9 @@ LATE_LEAST_S = 0.0002  # after the moment when a block is due
 LATE_GROWTH_S, LATE_DECAY_S = 0.0002, 0.00002  # so one block in ten or so is polled for
 MOST_HOPS_ASLEEP = 4  # whatever the clocks say
 EXCESS_S = 0.08  # more waiting sound than this beyond the aim is skipped, not played late
+FLOWING_BLOCKS = 6  # PulseAudio asks for three or so before anything plays
 STEADY_S, STEADY_SHARE = 0.4, 0.25  # both devices keep time for so long, within so much
+MIX_MOST_CHANNELS = 16  # who offers more (PulseAudio: 32) makes as many as it is asked for
 STALL_S = 3.0  # a PulseAudio null sink that nobody hears takes sound every two seconds only
 START_STALL_S = 6.0
 CLOSE_S = 2.0
@@ -79,18 +81,9 @@ class Ends:
 
 def open_devices(devices: list[Device], settings: LiveSettings) -> Ends:
     """Find both devices. Raises DeviceError when one is missing, or has too few channels."""
-    from edgesep.errors import DeviceError
-
     source = find_device(devices, settings.input_device, "input")
     sink = find_device(devices, settings.output_device, "output")
-    choice = parse_channel(settings.channel)
-    wanted = choice + 1 if isinstance(choice, int) else 2
-    in_channels = min(wanted, source.inputs)
-    if in_channels < wanted and choice != "mix":
-        raise DeviceError(
-            f"input device {source.name!r} has {source.inputs} channels: "
-            f"channel {settings.channel} needs {wanted}"
-        )
+    in_channels = _input_channels(source, settings)
     return Ends(
         source,
         sink,
@@ -99,6 +92,23 @@ def open_devices(devices: list[Device], settings: LiveSettings) -> Ends:
         in_channels,
         min(2, sink.outputs),
     )
+
+
+def _input_channels(source: Device, settings: LiveSettings) -> int:
+    """Return how many channels to open. Raises DeviceError where the device has too few."""
+    from edgesep.errors import DeviceError
+
+    choice = parse_channel(settings.channel)
+    least = choice + 1 if isinstance(choice, int) else 2 if choice == "link" else 1
+    wanted = settings.input_channels or least
+    if choice == "mix" and not settings.input_channels:
+        wanted = source.inputs if source.inputs <= MIX_MOST_CHANNELS else 2
+    if max(least, wanted) > source.inputs:
+        raise DeviceError(
+            f"input device {source.name!r} has {source.inputs} channels: "
+            f"channel {settings.channel} needs {max(least, wanted)}"
+        )
+    return max(least, wanted)
 
 
 class LiveSession:
@@ -156,6 +166,7 @@ class LiveSession:
         self._progress = (time.perf_counter(), 0, 0)
         self._failure: BaseException | None = None
         self._streams: list[Stream] = []
+        self._to_promote: set[int] = set()
         self._worker = threading.Thread(target=self._work, name="edgesep worker", daemon=True)
         self._realtime = settings.realtime
         try:
@@ -212,7 +223,7 @@ class LiveSession:
                 break
             time.sleep(0.005)
         self._playing = False
-        self._closed = True
+        self._outlet.ending = self._closed = True
         self._worker.join(CLOSE_S)
         self._close_streams()
         self._count()
@@ -276,9 +287,16 @@ class LiveSession:
             if missing > 0:
                 time.sleep(self._nap_s(missing))
                 continue
+            if self._to_promote and self._flows():
+                promote(self._to_promote)
+                self._to_promote = set()
             self._skip_backlog(len(block))
             ring.read_into(block)
             self._step(block)
+
+    def _flows(self) -> bool:
+        """Whether both devices have begun."""
+        return min(self._inlet.blocks, self._outlet.blocks) >= FLOWING_BLOCKS
 
     def _nap_s(self, missing_frames: int) -> float:
         """Return how long the frames that miss will take to come: most naps then end with them.
@@ -397,9 +415,15 @@ class LiveSession:
     # --- ends -----------------------------------------------------------------------------------
 
     def _open(self, portaudio: PortAudio, block_ms: float) -> None:
-        """Open both streams; the output first, which takes longer to begin."""
+        """Open both streams; the output first, which takes longer to begin.
+
+        PortAudio's threads inherit the priority of this one. They get ours once sound flows: until
+        its first sound, ALSA's way to PulseAudio has PortAudio poll without a pause, which at
+        real-time priority keeps the server from ever bringing it where both share one core.
+        """
         ends = self.ends
-        with realtime(self._realtime):  # PortAudio's threads inherit it
+        before = threads()
+        with ordinary():
             for device, kind, rate_hz, channels, end in (
                 (ends.sink, "output", ends.out_rate_hz, ends.out_channels, self._outlet),
                 (ends.source, "input", ends.in_rate_hz, ends.in_channels, self._inlet),
@@ -408,6 +432,7 @@ class LiveSession:
                 self._streams.append(
                     portaudio.open(device, kind, rate_hz, channels, frames, end.callback)
                 )
+        self._to_promote = threads() - before if self._realtime else set()
 
     def _count(self) -> None:
         """Bring the shared counters up to date: what there was before, plus this session."""
