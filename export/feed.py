@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Iterator
+import signal
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
 
+from edgesep.errors import EdgesepError
 from edgesep.features import signal_features
 
 from .corpus import Corpus
@@ -24,6 +27,7 @@ from .mix import Mixer
 from .recipe import Recipe
 
 QUEUE_BATCHES = 8
+WAIT_S = 5.0  # for a batch, before a look at whether anybody is making it
 INPUT_SCALE = 1.0 / 32.0  # of the features, as in the TFLite model
 
 
@@ -96,6 +100,7 @@ def as_floats(features: np.ndarray, hops: np.ndarray) -> tuple[np.ndarray, np.nd
 def _work(
     source: Source, recipe: Recipe, pool: Pool | None, first: int, step: int, queue: Any
 ) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains
     mixer, index = source.mixer(recipe), first
     make = pool.batch if pool else make_batch
     while True:
@@ -105,7 +110,7 @@ def _work(
 
 def batches(
     source: Source, recipe: Recipe, first: int, workers: int, pool: Pool | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """Yield float batches number `first`, `first` + 1, ... for ever.
 
     workers: processes that mix ahead; 0 mixes here. pool: where mixed batches are kept, if at all.
@@ -120,10 +125,33 @@ def batches(
         "spawn"
     )  # forking a process with a backend's threads hangs
     queues = [context.Queue(max(QUEUE_BATCHES // workers, 2)) for _ in range(workers)]
-    for worker, queue in enumerate(queues):
+    processes = [
         context.Process(
-            target=_work, args=(source, recipe, pool, first + worker, workers, queue), daemon=True
-        ).start()
+            target=_work, args=(source, recipe, pool, first + i, workers, queue), daemon=True
+        )
+        for i, queue in enumerate(queues)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        while True:
+            for queue, process in zip(queues, processes, strict=True):
+                yield as_floats(*_receive(queue, process))
+    finally:
+        for process in processes:
+            process.terminate()
+
+
+def _receive(queue: Any, process: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the next batch. Raises EdgesepError where nobody is left to make it."""
     while True:
-        for queue in queues:
-            yield as_floats(*queue.get())
+        try:
+            batch: tuple[np.ndarray, np.ndarray] = queue.get(timeout=WAIT_S)
+        except Empty:
+            if not process.is_alive():
+                raise EdgesepError(
+                    f"a mixing process ended with exit code {process.exitcode}: its message stands "
+                    "above; killed for want of memory: use --workers 0"
+                ) from None
+        else:
+            return batch
