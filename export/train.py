@@ -115,7 +115,7 @@ def compiled_network(recipe: Recipe, optimizer: Any) -> tuple[Any, Any]:
 def averaged(model: Any) -> Iterator[None]:
     """Let the model hold the optimizer's averaged weights inside the block."""
     live = model.get_weights()
-    model.optimizer.finalize_variable_values(model.trainable_variables)
+    model.optimizer.write_averages(model.trainable_variables)
     model.set_weights(model.get_weights())  # a copy: JAX frees what two variables share
     try:
         yield
@@ -145,6 +145,15 @@ def loss_windows(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
 def _optimizer(recipe: Recipe) -> Any:
     import keras
 
+    class AdamW(keras.optimizers.AdamW):
+        """Keeps the live weights where `fit` would put their average, at the end of every call."""
+
+        def finalize_variable_values(self, var_list: Any) -> None:
+            pass
+
+        def write_averages(self, var_list: Any) -> None:
+            super().finalize_variable_values(var_list)
+
     settings = recipe.training
     schedule = keras.optimizers.schedules.CosineDecay(
         settings.learning_rate / 100.0,
@@ -153,7 +162,7 @@ def _optimizer(recipe: Recipe) -> Any:
         warmup_target=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
     )
-    return keras.optimizers.AdamW(
+    return AdamW(
         schedule,
         weight_decay=settings.weight_decay,
         global_clipnorm=1.0,
