@@ -11,10 +11,14 @@ from typing import Any
 
 from edgesep.contract import FrameContract
 from edgesep.errors import EdgesepError, ModelError, unknown_name
+from edgesep.small_file import NotSmall, read_small
 
 __all__ = ["CARD_FORMAT", "FEATURES", "Card", "StateSpec", "read_card", "write_card"]
 
 CARD_FORMAT = 1
+MAX_CARD_BYTES = 1 << 22
+MAX_STATE_BYTES = 1 << 26
+"""Of all rings of a model; what is shipped has some kilobytes."""
 FEATURES = "features"
 """Name of the feature input, and the `column` of a layer that reads the features themselves."""
 
@@ -124,7 +128,9 @@ class Card:
 def read_card(path: Path) -> Card:
     """Read the card file at `path`. Raises ModelError when it is missing or invalid."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small(path, MAX_CARD_BYTES).decode("utf-8")
+    except NotSmall as error:
+        raise ModelError(f"{path}: not a model card: {error}") from error
     except OSError as error:
         raise ModelError(
             f"{path}: cannot read the model card ({error.strerror}); "
@@ -151,7 +157,7 @@ class _Reader:
         document = self._document
         if document.get("format") != CARD_FORMAT:
             raise self._error(
-                f"format is {document.get('format')!r}, this edgesep reads {CARD_FORMAT}"
+                f"format is {_shortened(document.get('format'))}, this edgesep reads {CARD_FORMAT}"
             )
         known = {f for f in Card.__dataclass_fields__ if f not in ("contract", "notes")}
         known |= {"format", "frame"}
@@ -179,7 +185,7 @@ class _Reader:
             raise self._error(f"the card has no {key!r}")
         value = table[key]
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise self._error(f"{key} is {value!r}, expected {kind.__name__}")
+            raise self._error(f"{key} is {_shortened(value)}, expected {kind.__name__}")
         return value
 
     def _only(self, table: dict[str, Any], keys: tuple[str, ...], what: str) -> None:
@@ -190,7 +196,7 @@ class _Reader:
     def _sha256(self) -> str:
         value: str = self._get(self._document, "sha256", str)
         if not re.fullmatch("[0-9a-f]{64}", value):
-            raise self._error(f"sha256 is {value!r}, expected 64 lower-case hex digits")
+            raise self._error(f"sha256 is {_shortened(value)}, expected 64 lower-case hex digits")
         return value
 
     def _contract(self) -> FrameContract:
@@ -218,11 +224,17 @@ class _Reader:
         names = [state.name for state in states]
         if len(set(names)) != len(names):
             raise self._error("two states have the same name")
+        total_bytes = sum(state.state_bytes for state in states)
+        if total_bytes > MAX_STATE_BYTES:
+            raise self._error(
+                f"the states take {_shortened(total_bytes)} bytes, more than {MAX_STATE_BYTES}: "
+                "check taps, dilation, width and channels"
+            )
         return states
 
     def _state(self, table: object) -> StateSpec:
         if not isinstance(table, dict):
-            raise self._error(f"a state is {table!r}, expected an object")
+            raise self._error(f"a state is {_shortened(table)}, expected an object")
         self._only(table, _STATE_KEYS, "state")
         state = StateSpec(
             name=self._get(table, "name", str),
@@ -236,6 +248,12 @@ class _Reader:
             if getattr(state, key) < 1:
                 raise self._error(f"state {state.name!r}: {key} is {getattr(state, key)}, below 1")
         return state
+
+
+def _shortened(value: object) -> str:
+    """Return how Python writes a value from the file, without the middle of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]} ... {text[-10:]}"
 
 
 def _plain(value: Any) -> Any:

@@ -37,6 +37,8 @@ def read_keys(
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: not settings: nested too deeply") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"{path}: not YAML ({reason})") from error
@@ -75,6 +77,8 @@ class _Reader:
             if not prefix or key.startswith(f"{prefix}.")
         }
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._error(key_node, f"a name is needed before the colon in {what}")
             name = str(key_node.value)
             full = f"{prefix}.{name}" if prefix else name
             if not prefix and name in self._foreign:
@@ -95,7 +99,15 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode):
             raise self._error(node, f"{full} takes one value, not a list or a section")
         try:
-            self._keys[full] = self._check(full, yaml.safe_load(yaml.serialize(node)))
+            value = yaml.safe_load(yaml.serialize(node))
+        except (yaml.YAMLError, ValueError) as error:  # a foreign tag, or the 40th of May
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            reason = f"{full} is {node.value[:40]!r}, which is no value of type {kind[:40]!r} here"
+            raise self._error(
+                node, f"{reason}: quote it, or leave out what is marked with !"
+            ) from error
+        try:
+            self._keys[full] = self._check(full, value)
         except SettingsError as error:
             raise self._error(node, str(error)) from error
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ import soundfile
 
 from edgesep.cli import main
 from tests.helpers import write_random_model
-from tests.sound import noise16, said
+from tests.sound import ROOT, environment, noise16, said
 
 as_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to mount and to change user"
@@ -284,3 +285,36 @@ def test_card_that_does_not_fit(fails, tmp_path, model):
     copy.with_suffix(".json").write_text(card.replace('"taps": 2', '"taps": 3'))
     line = fails(source, tmp_path / "out.wav", use=copy)
     assert "m.tflite" in line or "m.json" in line
+
+
+def test_hostile_models_and_cards_end_in_a_line_or_run():
+    """A few of many: `python -m tests.fuzz_models 0 2000`."""
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz_models", "0", "40"],
+        capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-400:] + run.stderr[-400:]
+
+
+def test_a_card_may_not_ask_for_all_memory(fails, tmp_path, model):
+    source, copy = write(tmp_path / "in.wav"), tmp_path / "m.tflite"
+    shutil.copy(model, copy)
+    card = model.with_suffix(".json").read_text()
+    copy.with_suffix(".json").write_text(card.replace('"dilation": 3', '"dilation": 1000000000'))
+    line = fails(source, tmp_path / "out.wav", use=copy)
+    assert "m.json: the states take" in line and "check taps, dilation" in line
+
+
+def test_a_model_or_card_that_never_ends(fails, tmp_path, model, monkeypatch):
+    source, copy = write(tmp_path / "in.wav"), tmp_path / "m.tflite"
+    shutil.copy(model, copy)
+    os.mkfifo(tmp_path / "m.json")
+    assert "m.json: not a model card: not a regular file" in fails(
+        source, tmp_path / "out.wav", use=copy
+    )
+    (tmp_path / "m.json").unlink()
+    shutil.copy(model.with_suffix(".json"), tmp_path / "m.json")
+    monkeypatch.setattr("edgesep.models.MAX_MODEL_BYTES", 1000)
+    assert "m.tflite: not a model for this: larger than" in fails(
+        source, tmp_path / "out.wav", use=copy
+    )

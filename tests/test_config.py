@@ -117,6 +117,15 @@ def test_every_field_has_one_key():
         ("audio:\n  input:\n    rate_hz: 100\n", "give a whole number from 8000 to 192000"),
         ("model:\n  name: a\n  name: b\n", "3:3: model.name is given twice"),
         ("model:\n  name: [a]\n", "2:9: model.name takes one value"),
+        (
+            "model:\n  name: !!python/name:os.system\n",
+            "2:9: model.name is '', which is no value of",
+        ),
+        ("model:\n  name: 2024-13-45\n", "2:9: model.name is '2024-13-45', which is no value of"),
+        ("separation:\n  wet: !!int half\n", "2:8: separation.wet is 'half', which is no value"),
+        ("separation:\n  wet: " + 5000 * "9", "2:8: separation.wet is '999"),
+        ("? [audio]\n: 1\n", "1:3: a name is needed before the colon in the file"),
+        (3000 * "[", "not settings: nested too deeply"),
     ],
 )
 def test_errors_in_yaml_have_a_place(tmp_path, text, expected):

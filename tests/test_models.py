@@ -31,6 +31,9 @@ from tests.helpers import write_random_model
 from tests.sound import said
 
 NAME = "random-128-0"
+needs_core = pytest.mark.skipif(
+    not native.available(), reason="the C core, which counts memory, is not built"
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def test_the_users_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_added_model_is_found_by_its_name_everywhere(
-    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert user_models() == []
     assert main(["model", "add", str(model)]) == 0
@@ -97,6 +100,11 @@ def test_an_added_model_is_found_by_its_name_everywhere(
     assert {item["origin"] for name, item in listed.items() if name != NAME} <= {"shipped"}
     assert listed[NAME]["origin"] == "own"
     assert main(["model", "add", str(model)]) == 0  # the same again: nothing to do
+
+
+@needs_core
+def test_firmware_is_made_of_an_added_model(model: Path, folder: Path, tmp_path: Path) -> None:
+    assert main(["model", "add", str(model)]) == 0
     firmware = tmp_path / "firmware"
     assert main(["firmware", "--board", "cortex_m55", "--model", NAME, "-o", str(firmware)]) == 0
     assert NAME in (firmware / "model" / "edgesep_network.c").read_text()
@@ -139,7 +147,7 @@ def test_shipped_models_verify(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert "scores" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not native.available(), reason="the C core, which counts memory, is not built")
+@needs_core
 def test_boards_fit_as_firmware_takes_them(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

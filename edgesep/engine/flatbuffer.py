@@ -16,6 +16,8 @@ from edgesep.errors import ModelError
 
 __all__ = ["Table", "root"]
 
+_MAX_TEXT_BYTES = 1024  # names go into error messages
+
 
 def root(content: bytes) -> Table:
     """Return the root table of a flatbuffer. Raises ModelError, as all methods of Table do."""
@@ -76,7 +78,10 @@ class Table:
 
     def text(self, field: int) -> str:
         """Return a string, empty when absent; what is no UTF-8 or not printable becomes "?"."""
-        decoded = self.array(field, "u1").tobytes().decode("utf-8", "replace")
+        content = self.array(field, "u1").tobytes()
+        if len(content) > _MAX_TEXT_BYTES:
+            raise ModelError(f"damaged: a name of {len(content)} bytes")
+        decoded = content.decode("utf-8", "replace")
         return "".join(c if c.isprintable() else "?" for c in decoded)
 
     def table(self, field: int) -> Table | None:

@@ -42,7 +42,9 @@ _OTHERS = {
 _CUSTOM = 32
 _NO_TENSOR = -1  # an optional input that is left out
 _MAX_EXTENT = 32768
+_MAX_RANK = 8
 _MAX_BYTES = 1 << 26
+_MAX_TOTAL_BYTES = 1 << 28  # of all tensors: what a runtime may be asked to allocate
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class _Reader:
         self._codes = [_operator_code(table) for table in model.tables(1)]
         tables = subgraph.tables(0)
         self._tensors = [self._tensor(i, table) for i, table in enumerate(tables)]
+        if sum(tensor.size for tensor in self._tensors) > _MAX_TOTAL_BYTES:
+            raise ModelError(f"its tensors take more than {_MAX_TOTAL_BYTES >> 20} MB")
 
     def graph(self) -> Graph:
         """Read the operations; every tensor is made once, and before it is used."""
@@ -146,6 +150,8 @@ class _Reader:
         if quantization is not None:
             scales, zeros = quantization.array(2, "<f4"), quantization.array(3, "<i8")
             dimension = quantization.number(6, "i")
+        if len(shape) > _MAX_RANK:
+            raise ModelError(f"{name}: a shape of {len(shape)} sides, at most {_MAX_RANK} allowed")
         if any(not 1 <= n <= _MAX_EXTENT for n in shape) or math.prod(shape) > _MAX_BYTES:
             raise ModelError(f"{name}: shape {shape} is not allowed")
         dtype = _DTYPES.get(kind, f"type {kind}")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgesep import native
 from edgesep.card import Card
 from edgesep.engine.ends import End, StateEnds, check_ends
+from edgesep.engine.graph import read_graph
 from edgesep.engine.rings import ColumnRing
 from edgesep.engine.runtime import kernels, make_interpreter, runtime_version, tensor_memory
 from edgesep.errors import ModelError
@@ -25,25 +26,28 @@ class LiteRTEngine:
 
     The latter have the bytes of `ExactEngine`, which is faster where the C core is built.
 
-    Raises ModelError when the file is damaged or does not fit the card, EngineError when no
-    runtime works here.
+    Raises ModelError when the file is damaged, does not fit the card, or holds what `ExactEngine`
+    does not run either; EngineError when no runtime works here.
     """
 
     def __init__(self, name: str, model_path: Path, card: Card) -> None:
         content = read_model(model_path, card)
         reference = name == "exact"
         try:
+            read_graph(content)  # over a file that is not sound a runtime may end the process
             self._interpreter = make_interpreter(content, reference=reference)
+            which = kernels(self._interpreter, reference=reference)
+            inputs = [end_of(detail) for detail in self._interpreter.get_input_details()]
+            outputs = [end_of(detail) for detail in self._interpreter.get_output_details()]
+        except ModelError as error:
+            raise ModelError(f"{model_path}: {error}") from error
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise ModelError(f"{model_path}: the runtime refuses the model: {reason}") from error
-        which = kernels(self._interpreter, reference=reference)
         self.name = name
         self.description = f"{name}: {runtime_version()}, {which}, 1 thread"
         if reference and not native.available():
             self.description += " (the C core is not built)"
-        inputs = map(end_of, self._interpreter.get_input_details())
-        outputs = map(end_of, self._interpreter.get_output_details())
         ends = check_ends(model_path, card, inputs, outputs)
         self._features = tensor_memory(self._interpreter, ends.features.index)
         self._mask = tensor_memory(self._interpreter, ends.mask.index).reshape(-1)

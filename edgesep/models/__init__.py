@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgesep.card import Card, read_card
 from edgesep.errors import ModelError, unknown_name
+from edgesep.small_file import NotSmall, read_small
 from edgesep.user_folders import data_folder
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
 DEFAULT_MODEL = "small-16ms"
 FOLDER_VARIABLE = "EDGESEP_MODELS"
 """Environment variable that names the folder of the user's own models."""
+MAX_MODEL_BYTES = 1 << 28
 _SHIPPED = Path(__file__).parent
 _IDENTIFIER = b"TFL3"  # at byte 4 of every .tflite flatbuffer
 
@@ -66,7 +68,9 @@ def read_model(path: Path, card: Card) -> bytes:
     Raises ModelError when the file cannot be read, is no .tflite, or has another SHA-256.
     """
     try:
-        content = path.read_bytes()
+        content = read_small(path, MAX_MODEL_BYTES)
+    except NotSmall as error:
+        raise ModelError(f"{path}: not a model for this: {error}") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot read the model ({error.strerror})") from error
     if content[4:8] != _IDENTIFIER:
