@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgesep.errors import EdgesepError
 
+from .cli_corpus import add_audio, add_corpus, sources_of
 from .cli_curves import add_curves
 from .models_page import PAGE, page
 from .recipe import load_recipe
@@ -23,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train a recipe's network; goes on where it stopped")
     train.add_argument("recipe", help="name in export/recipes, or a YAML file")
-    _add_audio(train)
+    add_audio(train)
     train.add_argument("--out", type=Path, metavar="DIR", help="default: build/NAME")
     train.add_argument(
         "--pool",
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     convert = commands.add_parser("convert", help="quantize trained weights to an int8 .tflite")
     convert.add_argument("recipe", help="the recipe that trained them")
-    _add_audio(convert)
+    add_audio(convert)
     convert.add_argument(
         "--weights",
         type=Path,
@@ -59,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     score = commands.add_parser("score", help="measure a model on dev speech in dev noise")
     score.add_argument("model", help="name or path, as `edgesep file --model` takes it")
-    _add_audio(score)
+    add_audio(score)
     score.add_argument(
         "--engine",
         default="exact",
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     score.set_defaults(run=_score)
 
+    add_corpus(commands)
     add_curves(commands)
 
     card = commands.add_parser("card", help="show a model's card, or make MODELS.md of them all")
@@ -88,24 +90,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_audio(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--speech", type=Path, required=True, metavar="DIR", help="clean speech")
-    parser.add_argument("--noise", type=Path, required=True, metavar="DIR", help="noise")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("build/corpus"),
-        metavar="DIR",
-        help="where the audio is packed once (default %(default)s)",
-    )
-
-
 def _train(args: argparse.Namespace) -> None:
     from .convert import load_weights
-    from .train import prepare_corpora, train
+    from .train import train
 
     recipe = load_recipe(args.recipe)
-    sources = prepare_corpora(args.speech, args.noise, args.cache)
+    sources = sources_of(args)
     start_from = None
     if args.start_from:
         old = load_recipe(args.start_from)
@@ -117,22 +107,20 @@ def _train(args: argparse.Namespace) -> None:
 
 def _convert(args: argparse.Namespace) -> None:
     from .convert import convert
-    from .train import prepare_corpora
 
     recipe = load_recipe(args.recipe)
     trained = Path("build") / recipe.name / "weights.npz"
     weights = args.weights or (trained if trained.exists() else KEPT / f"{recipe.name}.npz")
     print(f"weights: {weights}")
-    source = prepare_corpora(args.speech, args.noise, args.cache)["train"]
+    source = sources_of(args)["train"]
     convert(recipe, weights, source, args.out, {"recipe": recipe.name, "note": args.note})
 
 
 def _score(args: argparse.Namespace) -> None:
     from .corpus import Corpus
     from .score import isolate_folder, make_clips, save, score, summary, table
-    from .train import prepare_corpora
 
-    source = prepare_corpora(args.speech, args.noise, args.cache)["dev"]
+    source = sources_of(args)["dev"]
     corpora = Corpus.load(source.speech), Corpus.load(source.noise)
     clips = list(make_clips(*corpora, args.clips, tuple(args.snr_db), args.seed))
 

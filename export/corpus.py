@@ -1,4 +1,4 @@
-"""Folders of audio as one array of samples in memory, checked while they are read.
+"""Clips of audio end to end, in memory or mapped; folders with train/ and dev/ read into them.
 
 Clips are 16 kHz int16, mono. Files that hold nothing to learn from (silent, clipped, unreadable)
 are skipped, counted and reported.
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -21,6 +22,7 @@ from edgesep.errors import AudioFileError
 
 from .files import write_whole
 from .levels import rms, to_int16
+from .pack import Samples, names_of, open_pieces, pieces_of
 
 RATE_HZ = 16000
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff"}
@@ -36,7 +38,7 @@ class Corpus:
     weights sum to one; a voice with n clips weighs sqrt(n), so that no single speaker rules.
     """
 
-    samples: np.ndarray  # (total,) int16
+    samples: Samples  # (total,) int16
     starts: np.ndarray  # (clips + 1,) int64
     weights: np.ndarray  # (clips,) float64
     names: tuple[str, ...]
@@ -67,7 +69,7 @@ class Corpus:
     def _save(self, path: Path) -> None:
         np.savez(
             path,
-            samples=self.samples,
+            samples=self.samples[0 : len(self.samples)],
             starts=self.starts,
             weights=self.weights,
             names=np.array(self.names),
@@ -75,10 +77,18 @@ class Corpus:
 
     @classmethod
     def load(cls, path: Path) -> Corpus:
-        """Read what `save` wrote."""
+        """Read what `save` wrote, or map a packed corpus into memory (`pack.py`)."""
         with np.load(path, allow_pickle=False) as data:
+            if "piece_bytes" in data.files:
+                return cls._map(path.parent, data)
             names = tuple(str(name) for name in data["names"])
             return cls(data["samples"], data["starts"], data["weights"], names)
+
+    @classmethod
+    def _map(cls, folder: Path, index: Any) -> Corpus:
+        starts = np.concatenate([[0], np.cumsum(index["lengths"])]).astype(np.int64)
+        samples = open_pieces(folder, pieces_of(index))
+        return cls(samples, starts, index["weights"], names_of(index["names_utf8"]))
 
 
 def read_folder(folder: Path, split: str, *, quiet: bool = False) -> Corpus:
@@ -146,7 +156,11 @@ def voice_of(name: str) -> str:
 
 def voice_weights(names: list[str]) -> np.ndarray:
     """Return a weight per clip; clips named alike but for the last number share a voice."""
-    voices = [voice_of(name) for name in names]
-    count = Counter(voices)
-    weights = np.array([count[voice] ** -0.5 for voice in voices])
+    return owner_weights([voice_of(name) for name in names])
+
+
+def owner_weights(owners: Sequence[str]) -> np.ndarray:
+    """Return a weight per clip, one over the root of how many its owner has; they sum to one."""
+    count = Counter(owners)
+    weights = np.array([count[owner] ** -0.5 for owner in owners])
     return weights / weights.sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .corpus import read_folder
 from .feed import Source, as_floats, batches, make_batch, pool_of
 from .files import write_whole
 from .float_model import Weights
+from .gather import prepare_corpora as prepare_corpora
 from .measure import si_sdr_db
 from .recipe import Recipe
 from .train_log import LOG_FILE, LogRow, append_row, upgrade_log
@@ -26,26 +25,6 @@ DEV_FIRST = 1 << 40  # batch numbers that no training reaches
 WARM_FIRST, WARM_BATCHES = 1 << 41, 4
 CHECKPOINT_FILE = "checkpoint.weights.h5"
 WEIGHTS_FILE = "weights.npz"
-
-
-def prepare_corpora(speech: Path, noise: Path, cache: Path) -> dict[str, Source]:
-    """Read both folders' train and dev parts into `cache` (once) and return the sources.
-
-    A folder without train/ and dev/ subfolders serves both parts whole; say so, because dev figures
-    then count nothing.
-    """
-    sources = {}
-    for split in ("train", "dev"):
-        paths = {}
-        for kind, folder in (("speech", speech), ("noise", noise)):
-            origin = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-            paths[kind] = cache / f"{kind}-{split}-{origin}.npz"  # another folder, another file
-            if not (folder / split).is_dir():
-                print(f"{folder} has no {split}/ subfolder: its whole content serves as {split}")
-            if not paths[kind].exists():
-                read_folder(folder, split).save(paths[kind])
-        sources[split] = Source(paths["speech"], paths["noise"])
-    return sources
 
 
 def train(
