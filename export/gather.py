@@ -128,8 +128,11 @@ def pack(
 ) -> None:
     """Write what training on these folders hears into a new folder `out`, in pieces.
 
-    Raises EdgesepError where `out` holds something already.
+    Raises EdgesepError where `out` holds something already, or lies in a folder to be read.
     """
+    for folder in (folder for selection in selections for folder in selection.folders):
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise EdgesepError(f"{out} lies in {folder}, which is to be read: name another folder")
     try:
         with whole_folder(out) as part:
             for selection in selections:
