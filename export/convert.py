@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from edgesep.card import Card, StateSpec, write_card
 from edgesep.engine import open_engine
 from edgesep.errors import ModelError
 
+from .check_model import check_file
 from .feed import Source, make_batch
 from .float_model import float_mask
 from .graph import Graph
@@ -22,6 +24,8 @@ from .tflite import write_tflite
 CALIBRATION_BATCHES = 16
 CALIBRATION_FIRST = 1 << 41  # batch numbers that training never reaches
 LICENCE = "Apache-2.0"
+KEPT = Path(__file__).parent / "weights"
+"""The float weights of the shipped models."""
 
 
 def load_weights(path: Path) -> dict[str, np.ndarray]:
@@ -34,31 +38,61 @@ def load_weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def convert(
-    recipe: Recipe, weights_path: Path, source: Source, folder: Path, training: dict[str, object]
+    recipe: Recipe,
+    weights_path: Path,
+    source: Source | None,
+    folder: Path,
+    training: dict[str, object],
+    quantization: Path | None = None,
 ) -> Path:
     """Quantize, write model and card into `folder`, run both; return the model's path.
 
-    The card's `quantization` notes state how far the int8 mask lies from the float one.
-    Raises ModelError where the weights do not belong to the recipe.
+    source: sound to calibrate with. quantization: what `quantize` wrote, instead of any sound.
+    Raises ModelError where the weights do not belong to the recipe, the quantization not to the
+    weights, or the graph breaks the model contract; then nothing is written.
     """
     graph, weights = recipe.graph(), load_weights(weights_path)
     check_weights(graph, weights, weights_path)
+    clips: list[np.ndarray] = []
+    if quantization:
+        from .quantization import load_ranges
+
+        ranges = load_ranges(quantization, graph, weights)
+    elif source:
+        clips = calibration_clips(recipe, source)
+        ranges = calibrate(graph, weights, clips)
+    else:
+        raise ModelError("convert calibrates with sound, or packs what `quantize` wrote: name one")
+    qgraph = quantize(graph, weights, ranges, recipe.name)
+    content = write_tflite(qgraph)
+    card = make_card(recipe, graph, qgraph, content, training)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder) as scratch:
+        trial = Path(scratch) / f"{recipe.name}.tflite"
+        trial.write_bytes(content)
+        write_card(card, trial.with_suffix(".json"))
+        for finding in check_file(trial):
+            if not finding.ok:
+                raise ModelError(f"{recipe.name}: {finding.what}: {finding.found}")
+        said = f"{len(content)} bytes"
+        if clips:
+            error = mask_error(trial, card, graph, weights, clips[:4])
+            said += f", mask int8 - float: {error:.4f} rms"
+        path = folder / trial.name
+        for part in (trial.with_suffix(".json"), trial):  # a model is there when its file is
+            part.replace(folder / part.name)
+    print(f"{path}: {said}")
+    return path
+
+
+def calibration_clips(recipe: Recipe, source: Source) -> list[np.ndarray]:
+    """Return the clips, int8 features (frames, bands, 2), that ranges are taken from."""
     mixer = source.mixer(recipe)
-    clips = [
+    return [
         clip
         for i in range(CALIBRATION_BATCHES)
         for clip in make_batch(mixer, recipe, CALIBRATION_FIRST + i)[0]
     ]
-    qgraph = quantize(graph, weights, calibrate(graph, weights, clips), recipe.name)
-    content = write_tflite(qgraph)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{recipe.name}.tflite"
-    path.write_bytes(content)
-    card = make_card(recipe, graph, qgraph, content, training)
-    write_card(card, path.with_suffix(".json"))
-    error = mask_error(path, card, graph, weights, clips[:4])
-    print(f"{path}: {len(content)} bytes, mask int8 - float: {error:.4f} rms")
-    return path
 
 
 def check_weights(graph: Graph, weights: dict[str, np.ndarray], path: Path) -> None:

@@ -50,6 +50,18 @@ def quantize(graph: Graph, weights: Weights, ranges: dict[str, Range], name: str
     return builder.finish(name)
 
 
+def tensor_names(graph: Graph) -> dict[str, str]:
+    """Map the input and every layer to the tensor that it puts out.
+
+    A stateful layer's input is an output of the model, the state's new column, and named so.
+    """
+    names = {INPUT: INPUT, OUTPUT: OUTPUT}
+    for layer in graph.layers.values():
+        if layer.stateful and layer.inputs[0] not in names:
+            names[layer.inputs[0]] = f"column.{layer.name}"
+    return {name: names.get(name, name) for name in (INPUT, *graph.layers)}
+
+
 class _Builder:
     """Collects tensors and operations; `names` maps a layer to the tensor it puts out."""
 
@@ -58,10 +70,7 @@ class _Builder:
         self.tensors: dict[str, QTensor] = {}
         self.ops: list[QOp] = []
         self.states: list[str] = []
-        self.names = {INPUT: INPUT, OUTPUT: OUTPUT}
-        for layer in graph.layers.values():  # a stateful layer's input is an output of the model
-            if layer.stateful and layer.inputs[0] not in self.names:
-                self.names[layer.inputs[0]] = f"column.{layer.name}"
+        self.names = tensor_names(graph)
         self._tensor(INPUT, (1, 1, graph.bands, graph.channels), FEATURES_SCALE, 0)
 
     def _tensor(self, name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> str:
@@ -69,8 +78,9 @@ class _Builder:
         return name
 
     def _output(self, layer: Layer, scale: float, zero_point: int) -> str:
-        name = self.names.setdefault(layer.name, layer.name)
-        return self._tensor(name, (1, 1, layer.bands, layer.channels), scale, zero_point)
+        return self._tensor(
+            self.names[layer.name], (1, 1, layer.bands, layer.channels), scale, zero_point
+        )
 
     def add_layer(self, layer: Layer) -> None:
         inputs = [self.names[name] for name in layer.inputs]

@@ -2,18 +2,21 @@
 
 The sound takes the user's way: noisy files are written, `edgesep file` isolates the folder, what
 it wrote is measured. SI-SDR (Le Roux et al., 2019), PESQ-WB (ITU-T P.862.2) by `pesq`, ESTOI
-(Jensen and Taal, 2016) by `pystoi`.
+(Jensen and Taal, 2016) by `pystoi`, onsets and fricatives kept as `speech_parts.py` defines them.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -24,12 +27,18 @@ from edgesep.errors import EdgesepError
 from .corpus import RATE_HZ, Corpus
 from .levels import active_rms, rms, to_int16
 from .measure import si_sdr_db
+from .outputs import advance, read_outputs
+from .speech_parts import fricatives, kept_db, onsets
 
 CLIP_S = 6.0
 LEVEL_DBFS = (-32.0, -20.0)
 CLEAN_SNR_DB = 40.0
 EXTRA_CLIPS = 12
 SILENT_LSB = 0.1  # what silence counts as
+
+Row = dict[str, object]
+Groups = dict[str, dict[str, float]]
+Map = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def _noise(corpus: Corpus, index: int, samples: int, rng: np.random.Generator) -
 
 def isolate_folder(model: str, engine: str, noisy: Path, out: Path) -> None:
     """Run `edgesep file` on a folder. Raises EdgesepError with its last line where it fails."""
-    command = [sys.executable, "-m", "edgesep", "file", str(noisy), "-o", str(out)]
+    command = [sys.executable, "-m", "edgesep", "file", str(noisy), "-o", str(out), "--force"]
     command += ["--model", model, "--engine", engine]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -100,117 +109,177 @@ def isolate_folder(model: str, engine: str, noisy: Path, out: Path) -> None:
         raise EdgesepError(f"edgesep file failed: {lines[-1] if lines else result.returncode}")
 
 
+def write_clips(clips: Iterable[Clip], folder: Path) -> None:
+    """Write noisy/NAME.wav and clean/NAME.wav of every clip below `folder`."""
+    for part in ("noisy", "clean"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for clip in clips:
+        soundfile.write(folder / "noisy" / f"{clip.name}.wav", clip.noisy, RATE_HZ)
+        soundfile.write(folder / "clean" / f"{clip.name}.wav", clip.clean, RATE_HZ)
+
+
 def score(
     clips: list[Clip],
     process: Callable[[Path, Path], None],
     work: Path | None = None,
     outputs: Path | None = None,
-) -> list[dict[str, object]]:
+    workers: int = 1,
+) -> list[Row]:
     """Write the noisy clips, let `process(noisy, out)` isolate the folder; return a row per clip.
 
     work: folder to keep the sound in (noisy/, clean/, out/); None throws it away.
     outputs: measure the files found here instead; nothing is processed.
+    workers: processes that measure; the rows are the same.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, mapping(workers) as map_:
         folder = work or Path(scratch)
-        for part in ("noisy", "clean"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        for clip in clips:
-            soundfile.write(folder / "noisy" / f"{clip.name}.wav", clip.noisy, RATE_HZ)
-            soundfile.write(folder / "clean" / f"{clip.name}.wav", clip.clean, RATE_HZ)
+        write_clips(clips, folder)
         if outputs is None:
             outputs = folder / "out"
             process(folder / "noisy", outputs)
-        return [
-            _measure(clip, outputs / f"{clip.name}.wav")
-            for clip in tqdm(clips, desc="scoring", unit="clip", disable=None)
-        ]
+        sounds = read_outputs(clips, outputs)
+        return measure(clips, input_quality(clips, map_), sounds, map_)
 
 
-def _measure(clip: Clip, path: Path) -> dict[str, object]:
-    try:
-        ours, rate_hz = soundfile.read(path, dtype="int16")
-    except soundfile.LibsndfileError as error:
-        raise EdgesepError(f"{path}: cannot read the output to score ({error})") from error
-    if rate_hz != RATE_HZ or ours.shape != clip.noisy.shape:
-        raise EdgesepError(
-            f"{path}: {ours.shape} samples at {rate_hz} Hz, "
-            f"expected {clip.noisy.shape} at {RATE_HZ}"
-        )
-    row: dict[str, object] = {"name": clip.name, "kind": clip.kind, "snr_db": clip.snr_db}
+@contextmanager
+def mapping(workers: int) -> Iterator[Map]:
+    """Yield a `map` that spreads calls over processes and keeps their order; 1: none but this."""
+    if workers <= 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield pool.map
+
+
+def input_quality(clips: Sequence[Clip], map_: Map = map) -> list[dict[str, float]]:
+    """Return SI-SDR, PESQ and ESTOI of the noisy input, per clip; nothing for noise alone."""
+    return list(_progress(map_(_input_quality, clips), len(clips), "scoring the input"))
+
+
+def measure(
+    clips: Sequence[Clip],
+    before: Sequence[dict[str, float]],
+    sounds: Sequence[np.ndarray],
+    map_: Map = map,
+    late_samples: int = 0,
+) -> list[Row]:
+    """Return a row per clip of a system that gave `sounds`, which may lie `late_samples` late.
+
+    before: what `input_quality` returned for these clips.
+    """
+    jobs = zip(clips, (advance(sound, late_samples) for sound in sounds), strict=True)
+    after = _progress(map_(_output_quality, jobs), len(clips), "scoring")
+    return [
+        {"name": clip.name, "kind": clip.kind, "snr_db": clip.snr_db}
+        | {f"{key}_noisy": value for key, value in noisy.items()}
+        | ours
+        for clip, noisy, ours in zip(clips, before, after, strict=True)
+    ]
+
+
+def _progress(results: Iterable[Any], count: int, what: str) -> Iterator[Any]:
+    yield from tqdm(results, desc=what, total=count, unit="clip", disable=None)
+
+
+def _input_quality(clip: Clip) -> dict[str, float]:
+    return {} if clip.kind == "noise" else _quality(clip.noisy, clip.clean)
+
+
+def _output_quality(job: tuple[Clip, np.ndarray]) -> dict[str, float]:
+    clip, ours = job
     if clip.kind == "noise":
-        row["attenuation_db"] = 20.0 * np.log10(rms(clip.noisy) / max(rms(ours), SILENT_LSB))
-        return row
-    for label, sound in (("noisy", clip.noisy), ("out", ours)):
-        row |= {f"{key}_{label}": value for key, value in _quality(sound, clip.clean).items()}
+        return {"attenuation_db": 20.0 * np.log10(rms(clip.noisy) / max(rms(ours), SILENT_LSB))}
+    row = {f"{key}_out": value for key, value in _quality(ours, clip.clean).items()}
+    for part, spans in (("onsets", onsets(clip.clean)), ("fricatives", fricatives(clip.clean))):
+        if spans:
+            row[f"{part}_kept_db"] = kept_db(ours, clip.clean, spans)
     return row
 
 
 def _quality(sound: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-    from pesq import pesq
-    from pystoi import stoi
-
+    pesq, stoi = _libraries()
+    with _same_random_numbers():
+        estoi = stoi(clean.astype(float), sound.astype(float), RATE_HZ, extended=True)
     return {
         "si_sdr_db": si_sdr_db(sound, clean),
         "pesq": float(pesq(RATE_HZ, clean, sound, "wb")),
-        "estoi": float(stoi(clean.astype(float), sound.astype(float), RATE_HZ, extended=True)),
+        "estoi": float(estoi),
     }
 
 
-def summary(rows: list[dict[str, object]]) -> dict[str, dict[str, float]]:
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Start NumPy's global generator anew: pystoi adds noise of 1e-16, which would not repeat."""
+    before = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        from pesq import pesq
+        from pystoi import stoi
+    except ImportError as error:
+        raise EdgesepError(
+            f"scoring needs pesq and pystoi ({error}): pip install -e .[score], "
+            "which compiles PESQ: apt install gcc python3-dev"
+        ) from error
+    return pesq, stoi
+
+
+def summary(rows: Sequence[Row]) -> Groups:
     """Return means and 95% half-widths: all mixes, thirds by SNR, clean speech, noise alone."""
     mixes = [row for row in rows if row["kind"] == "mix"]
     groups = {"mixes": mixes}
     for third in np.array_split(np.array(mixes, dtype=object), 3):
-        low, high = (float(third[i]["snr_db"]) for i in (0, -1))
-        groups[f"mixes {low:.0f}..{high:.0f} dB"] = list(third)
+        if len(third):
+            low, high = (float(third[i]["snr_db"]) for i in (0, -1))
+            groups[f"mixes {low:.0f}..{high:.0f} dB"] = list(third)
     groups["speech at 40 dB"] = [row for row in rows if row["kind"] == "clean"]
     groups["noise alone"] = [row for row in rows if row["kind"] == "noise"]
     return {name: _means(group) for name, group in groups.items() if group}
 
 
-def _means(rows: list[dict[str, object]]) -> dict[str, float]:
+def _means(rows: Sequence[Row]) -> dict[str, float]:
     result: dict[str, float] = {"clips": float(len(rows))}
-    for key in rows[0]:
+    for key in dict.fromkeys(key for row in rows for key in row):
         if key in ("name", "kind", "snr_db"):
             continue
-        values = np.array([row[key] for row in rows], float)
-        result[key] = float(values.mean())
-        result[f"{key}_ci95"] = _half_width(values)
+        values = _figures(rows, key)
+        result[key], result[f"{key}_ci95"] = float(values.mean()), half_width(values)
     if "si_sdr_db_out" in rows[0]:
-        gains = np.array([float(r["si_sdr_db_out"]) - float(r["si_sdr_db_noisy"]) for r in rows])  # type: ignore[arg-type]
-        result["si_sdri_db"] = float(gains.mean())
-        result["si_sdri_db_ci95"] = _half_width(gains)
+        gains = _figures(rows, "si_sdr_db_out") - _figures(rows, "si_sdr_db_noisy")
+        result["si_sdri_db"], result["si_sdri_db_ci95"] = float(gains.mean()), half_width(gains)
         result["worse_share"] = float(np.mean(gains < 0.0))
     return result
 
 
-def _half_width(values: np.ndarray) -> float:
+def _figures(rows: Iterable[Row], key: str) -> np.ndarray:
+    """Return a figure of all clips that have it: not every one holds a fricative."""
+    return np.array([row[key] for row in rows if key in row], float)
+
+
+def cost(rows: Sequence[Row], reference: Sequence[Row]) -> dict[str, float]:
+    """Return what `rows` lose against `reference` on the same mixes: means and 95% half-widths.
+
+    Clip by clip, which is far closer than the distance of two means.
+    """
+    result = {}
+    for key in ("si_sdr_db", "pesq", "estoi"):
+        theirs, ours = (
+            _figures((row for row in both if row["kind"] == "mix"), f"{key}_out")
+            for both in (reference, rows)
+        )
+        lost = theirs - ours
+        if len(lost):
+            result[key], result[f"{key}_ci95"] = float(lost.mean()), half_width(lost)
+    return result
+
+
+def half_width(values: np.ndarray) -> float:
     """Return the half-width of the mean's 95% interval; one clip alone has none and counts as 0."""
     return float(1.96 * values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def table(groups: dict[str, dict[str, float]]) -> str:
-    """Return the summary as a text table."""
-    head = (
-        f"{'':22}{'clips':>6}{'SI-SDR in':>11}{'out':>7}{'gain dB':>15}"
-        f"{'PESQ in':>9}{'out':>13}{'ESTOI in':>10}{'out':>7}{'worse':>7}"
-    )
-    lines = [head]
-    for name, g in groups.items():
-        start = f"{name:22}{g['clips']:6.0f}"
-        if "attenuation_db" in g:
-            lines.append(f"{start}   attenuated by {g['attenuation_db']:.1f} dB")
-            continue
-        lines.append(
-            f"{start}{g['si_sdr_db_noisy']:11.2f}{g['si_sdr_db_out']:7.2f}"
-            f"{g['si_sdri_db']:8.2f} +-{g['si_sdri_db_ci95']:4.2f}"
-            f"{g['pesq_noisy']:9.3f}{g['pesq_out']:7.3f} +-{g['pesq_out_ci95']:.2f}"
-            f"{g['estoi_noisy']:9.3f}{g['estoi_out']:7.3f}{g['worse_share']:7.1%}"
-        )
-    return "\n".join(lines)
-
-
-def save(rows: list[dict[str, object]], groups: dict[str, dict[str, float]], path: Path) -> None:
-    """Write rows and summary as JSON."""
-    path.write_text(json.dumps({"summary": groups, "clips": rows}, indent=1) + "\n")
