@@ -17,6 +17,7 @@ from .loss_weights import LossWeights
 
 WINDOW = 512
 COMPRESSION = 0.3
+COMPARED_HOP = 256  # samples between compared spectra: half a window; more of them only cost time
 MASK_STEPS, FULL_STEP = 256.0, 240.0  # the device reads mask bytes of 240 and up as a gain of one
 BEYOND_ONE = 0.1  # slope of the gradient above it: what is held at one must find its way down
 
@@ -53,6 +54,13 @@ class ResynthesisLoss:
             estimate, target
         )
 
+    def distance(self, hops: Any, mask: Any, other: Any) -> Any:
+        """Return the spectral part of the loss with what another mask leaves as the target."""
+        noisy = hops[..., : self.hop]
+        level = ops.sqrt(ops.mean(ops.square(noisy), axis=(1, 2), keepdims=True) + 1e-8)
+        ours, theirs = (self.resynthesise(noisy, m) / level for m in (mask, other))
+        return self._spectral(ours, theirs)
+
     def resynthesise(self, noisy: Any, mask: Any) -> Any:
         """Return the estimate's hops (batch, frames - 1, hop), aligned with the noisy hops."""
         real, imag = ops.rfft(ops.multiply(self._frames(noisy), self._analysis))
@@ -65,15 +73,17 @@ class ResynthesisLoss:
         wave = ops.multiply(wave, self._synthesis)
         return wave[:, 1:, : self.hop] + wave[:, :-1, self.hop :]
 
-    def _frames(self, hops: Any) -> Any:
+    def _frames(self, hops: Any, step: int = 1) -> Any:
+        """Return windows (batch, frames // step, 512) that end with every `step`-th hop."""
         past = WINDOW // self.hop - 1
         frames = hops.shape[1]
         padded = ops.pad(hops, ((0, 0), (past, 0), (0, 0)))
-        return ops.concatenate([padded[:, i : i + frames] for i in range(past + 1)], axis=-1)
+        return ops.concatenate([padded[:, i : i + frames : step] for i in range(past + 1)], axis=-1)
 
     def _spectral(self, estimate: Any, target: Any) -> Any:
+        step = COMPARED_HOP // self.hop
         (er, ei), (tr, ti) = (
-            ops.rfft(ops.multiply(self._frames(x), self._hann)) for x in (estimate, target)
+            ops.rfft(ops.multiply(self._frames(x, step), self._hann)) for x in (estimate, target)
         )
         ep, tp = er * er + ei * ei + 1e-4, tr * tr + ti * ti + 1e-4
         em, tm = ep ** (COMPRESSION / 2), tp ** (COMPRESSION / 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from edgesep.errors import SettingsError, unknown_name
 
 from .bands import band_edges
 from .graph import Graph, UNetShape, unet
-from .loss_weights import LossWeights
+from .loss_weights import LossWeights, TeacherTerm
 from .mix import MixRanges
 
 FEATURE_CHANNELS = 2
@@ -47,7 +47,13 @@ class FrameRecipe:
 
 @dataclass(frozen=True)
 class Training:
-    """The `training:` section: steps of `batch` clips; an epoch ends in a checkpoint."""
+    """The `training:` section: steps of `batch` clips; an epoch ends in a checkpoint.
+
+    distinct_batches: after so many the same ones come again, which saves mixing (with a pool) and
+    costs a small network nothing that can be measured; 0: no batch comes twice.
+    bfloat16: compute the network in half as many bits, for GPUs that gain by it; weights, averages
+    and loss stay float32.
+    """
 
     steps: int = 8000
     epoch_steps: int = 250
@@ -58,11 +64,20 @@ class Training:
     weight_decay: float = 0.001
     ema_momentum: float = 0.998
     seed: int = 1
+    distinct_batches: int = 0
+    bfloat16: bool = False
+
+    def batch_of(self, step: int) -> int:
+        """Return the number of the batch that a step trains on."""
+        return step % self.distinct_batches if self.distinct_batches else step
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that makes a model, apart from the audio."""
+    """Everything that makes a model, apart from the audio.
+
+    float_only: a teacher, larger than any device's budget; it is never converted.
+    """
 
     name: str
     frame: FrameRecipe
@@ -70,6 +85,8 @@ class Recipe:
     mix: MixRanges
     loss: LossWeights
     training: Training
+    teacher: TeacherTerm = field(default_factory=TeacherTerm)
+    float_only: bool = False
 
     def graph(self) -> Graph:
         """Return the network's layers."""
@@ -92,6 +109,7 @@ SECTIONS: dict[str, type] = {
     "mix": MixRanges,
     "loss": LossWeights,
     "training": Training,
+    "teacher": TeacherTerm,
 }
 
 
@@ -110,11 +128,17 @@ def load_recipe(name_or_path: str) -> Recipe:
         raise SettingsError(f"recipe {name_or_path}: {error}; known recipes: {known}") from error
     if not isinstance(data, dict) or "name" not in data:
         raise SettingsError(f"recipe {path}: no `name:` in it; copy one of {RECIPES}")
-    _check_keys(f"recipe {path}", set(data), {"name", *SECTIONS})
+    _check_keys(f"recipe {path}", set(data), {"name", "float_only", *SECTIONS})
     sections: dict[str, Any] = {
         key: _section(path, key, kind, data.get(key) or {}) for key, kind in SECTIONS.items()
     }
-    return Recipe(name=str(data["name"]), **sections)
+    return Recipe(name=str(data["name"]), float_only=bool(data.get("float_only")), **sections)
+
+
+def device_recipes() -> list[str]:
+    """Return the names of the recipes whose models are made for devices, teachers left out."""
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    return [name for name in names if not load_recipe(name).float_only]
 
 
 def _section(path: Path, key: str, kind: type[T], values: dict[str, Any]) -> T:
