@@ -102,6 +102,7 @@ def test_a_block_of_other_channels_is_refused():
 DRIVER = """
 #include <stdio.h>
 #include "edgesep_live.h"
+#include "edgesep_live_io.h"
 static float table[258 * 48], history[2 * 303], weights[48];
 static int32_t late[2 * 72], needed[73], lowest[72];
 int main(void) {
@@ -135,7 +136,21 @@ int main(void) {
     in.choice = 5;
     if (edgesep_live_pull(&in, frames, 400, &used) != EDGESEP_BAD_ARGUMENT) return 5;
     printf(" %ld", full);
-    return 0;
+    static float falling[32], rising[32], last[2];
+    static int16_t kept[2 * 97], given[2 * 97];
+    edgesep_outlet io = {.ring = {.frames = kept, .capacity = 97, .channels = 2},
+        .falling = falling, .rising = rising, .last = last, .repair = 32, .rate_hz = 8000,
+        .step_frames = 40, .refill_frames = 60, .headroom_frames = INT32_MAX, .dry = 1};
+    edgesep_inlet mic = {.ring = {.frames = given, .capacity = 97, .channels = 2}, .bell = -1};
+    for (unsigned n = 0; n < 20000; n++) {
+        edgesep_ring_write(&io.ring, hop, (int32_t)(n * 7 % 60));
+        if (edgesep_outlet_call(0, frames, n * 13 % 61, 0, 0, &io)) return 6;
+        if (edgesep_inlet_call(hop, 0, n * 11 % 120, 0, 0, &mic)) return 7;
+        edgesep_ring_read(&mic.ring, n % 3 ? frames : 0, (int32_t)(n * 17 % 99));
+        const int32_t left = edgesep_ring_available(&mic.ring);
+        if (left < 0 || left > 97) return 8;
+    }
+    return io.starvations < 100 || mic.lost_frames < 100;
 }
 """
 
@@ -145,12 +160,12 @@ def test_compilers_and_sanitizers_find_nothing(compiler, tmp_path):
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed (apt install {compiler})")
     (tmp_path / "driver.c").write_text(DRIVER)
-    source = ROOT / "edgesep" / "audio" / "edgesep_live.c"
+    sources = [ROOT / "edgesep" / "audio" / f"edgesep_{name}.c" for name in ("live", "live_io")]
     folders = [f"-I{ROOT / 'edgesep' / name}" for name in ("audio", "core")]
-    subprocess.run([compiler, *FLAGS, *folders, "-c", str(source)], cwd=tmp_path, check=True)
+    subprocess.run([compiler, *FLAGS, *folders, "-c", *sources], cwd=tmp_path, check=True)
     sanitizers = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     built = subprocess.run(
-        [compiler, "-std=c99", *sanitizers, *folders, str(source), "driver.c", "-o", "driver"],
+        [compiler, "-std=c99", *sanitizers, *folders, *sources, "driver.c", "-o", "driver"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "cannot find" in built.stderr:

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgesep import native
 from edgesep.audio.devices import Device
 from edgesep.audio.fractional import FractionalResampler
 from edgesep.audio.latency import find_chirp, sweep
 from edgesep.audio.limiter import Limiter, ceiling_int16
 from edgesep.audio.live_io import Inlet, Outlet
 from edgesep.audio.live_session import open_devices
+from edgesep.audio.native_io import NativeInlet, NativeOutlet, NativeRing
 from edgesep.audio.overload import OverloadGuard
 from edgesep.audio.playout import DriftControl
 from edgesep.audio.ring import Ring
@@ -24,18 +26,37 @@ from tests.sound import best_shift, chirp, noise16, snr_db
 # --- ring --------------------------------------------------------------------------------------
 
 
-def test_a_ring_keeps_order_and_counts_what_is_lost():
-    ring, block = Ring(10, 2), noise16(8, 2)
+def native_ring(frames, channels):
+    ffi, _ = native.library()
+    struct = ffi.new("edgesep_ring *")
+    ring = NativeRing(struct, frames, channels)
+    ring.struct = struct  # kept alive
+    return ring
+
+
+needs_core = pytest.mark.skipif(not native.available(), reason="the C core is not built")
+RINGS = [Ring, pytest.param(native_ring, marks=needs_core)]
+IO = [(Inlet, Outlet)]
+if native.available():
+    IO.append((NativeInlet, NativeOutlet))
+
+
+@pytest.mark.parametrize("make", RINGS)
+def test_a_ring_keeps_order_and_counts_what_is_lost(make):
+    ring, block = make(10, 2), noise16(8, 2)
     assert ring.write(block) == 0
     assert ring.write(block) == 6  # two find a place
     out = np.zeros((20, 2), np.int16)
     assert ring.read_into(out) == 10
     np.testing.assert_array_equal(out[:10], np.concatenate((block, block[:2])))
     assert (ring.available, ring.read_into(out)) == (0, 0)
+    assert ring.write(block) == 0
+    assert (ring.skip(3), ring.available, ring.skip(9), ring.available) == (3, 5, 5, 0)
 
 
-def test_a_ring_between_two_threads_loses_and_repeats_nothing():
-    ring, total = Ring(97, 1), 20_000
+@pytest.mark.parametrize("make", RINGS)
+def test_a_ring_between_two_threads_loses_and_repeats_nothing(make):
+    ring, total = make(97, 1), 20_000
     numbers = (np.arange(total) % 30011).astype(np.int16)[:, None]
     taken = []
 
@@ -317,8 +338,9 @@ def pull(outlet, frames):
     return np.frombuffer(raw, np.int16).reshape(frames, -1).astype(int)
 
 
-def test_a_hole_in_the_output_fades_and_is_counted():
-    outlet = Outlet(48000, 1, 0.008)
+@pytest.mark.parametrize("make", [pair[1] for pair in IO])
+def test_a_hole_in_the_output_fades_and_is_counted(make):
+    outlet = make(48000, 1, 0.008, 0.016)
     outlet.refill_frames = 384
     outlet.ring.write(np.full((1000, 1), 20000, np.int16))
     out = np.concatenate([pull(outlet, 384) for _ in range(4)])
@@ -332,15 +354,17 @@ def test_a_hole_in_the_output_fades_and_is_counted():
     assert (outlet.starvations, out[-1, 0]) == (1, 20000)
 
 
-def test_before_the_first_word_the_output_is_silent():
-    outlet = Outlet(48000, 2, 0.008)
+@pytest.mark.parametrize("make", [pair[1] for pair in IO])
+def test_before_the_first_word_the_output_is_silent(make):
+    outlet = make(48000, 2, 0.008, 0.016)
     outlet.ring.write(np.full((1000, 2), 20000, np.int16))
     assert not pull(outlet, 384).any()
     assert outlet.starvations == 0
 
 
-def test_what_runs_empty_at_the_end_is_no_starvation():
-    outlet = Outlet(48000, 1, 0.008)
+@pytest.mark.parametrize("make", [pair[1] for pair in IO])
+def test_what_runs_empty_at_the_end_is_no_starvation(make):
+    outlet = make(48000, 1, 0.008, 0.016)
     outlet.refill_frames = 384
     outlet.ring.write(np.full((1000, 1), 20000, np.int16))
     pull(outlet, 384)
@@ -368,8 +392,61 @@ def test_too_few_channels_are_an_error(channel, asked):
         open_devices(devices, wanted)
 
 
-def test_the_inlet_counts_what_it_loses():
-    inlet = Inlet(16000, 1)
+@pytest.mark.parametrize("make", [pair[1] for pair in IO])
+def test_a_request_that_comes_late_is_counted(make):
+    outlet = make(48000, 1, 0.008, 0.5)
+    outlet.refill_frames = 384
+    outlet.ring.write(np.full((4000, 1), 20000, np.int16))
+    pull(outlet, 384)
+    pull(outlet, 384)
+    time.sleep(0.6)
+    pull(outlet, 384)
+    assert outlet.late_requests == 1
+
+
+@needs_core
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_output_in_c_is_that_in_python(channels):
+    """Thousands of requests of all sizes, with holes: the same bytes, and the same counts."""
+    both = [make(8000, channels, 0.004, 1e3) for make in (NativeOutlet, Outlet)]
+    rng = np.random.default_rng(0)
+    for outlet in both:
+        outlet.refill_frames = 100
+    for index in range(3000):
+        block = rng.integers(-32768, 32768, (int(rng.integers(0, 112)), channels)).astype(np.int16)
+        frames, refill = int(rng.integers(1, 120)), int(rng.integers(1, 300))
+        for outlet in both:
+            outlet.write(block)
+            if index % 100 == 0:
+                outlet.refill_frames = refill
+            outlet.ending = index > 2500
+        given = [outlet.callback(None, frames, None, index % 7 == 0) for outlet in both]
+        assert given[0] == given[1], index
+    names = ("blocks", "starvations", "underflows", "late_requests", "ending", "refill_frames")
+    ours, twin = ([getattr(outlet, name) for name in names] for outlet in both)
+    assert ours == twin and ours[1] > 50
+    assert both[0].headroom_s == pytest.approx(both[1].headroom_s, abs=0.003)
+
+
+@pytest.mark.parametrize("make", [pair[0] for pair in IO])
+def test_the_bell_rings_with_every_block(make):
+    inlet = make(16000, 1)
+    heard = []
+    listener = threading.Thread(target=lambda: heard.append(inlet.bell.wait()), daemon=True)
+    listener.start()
+    time.sleep(0.02)
+    assert listener.is_alive()
+    inlet.callback(noise16(100).tobytes(), 100, None, 0)
+    listener.join(5)
+    assert heard == [None]
+    for _ in range(70_000):  # more than a pipe holds: nobody waits
+        inlet.bell.ring()
+    inlet.bell.close()
+
+
+@pytest.mark.parametrize("make", [pair[0] for pair in IO])
+def test_the_inlet_counts_what_it_loses(make):
+    inlet = make(16000, 1)
     raw = noise16(10_000).tobytes()
     assert inlet.callback(raw, 10_000, None, 0) == (None, 0)
     inlet.callback(raw, 10_000, None, 2)

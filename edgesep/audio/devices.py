@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from edgesep.audio.portaudio_native import NativeCallback, NativePortAudio
 from edgesep.errors import DeviceError
 
 __all__ = ["Device", "PortAudio", "Stream", "find_device"]
@@ -92,6 +93,16 @@ class PortAudio:
                 self._session = self._pyaudio.PyAudio()
         except OSError as error:
             raise DeviceError(f"PortAudio does not start ({_reason(error)})") from error
+        self._native: NativePortAudio | None = None
+        try:
+            self._native = NativePortAudio(self._pyaudio.pa.__file__)
+        except (OSError, AttributeError):  # another build of PyAudio: its own callbacks do
+            pass
+
+    @property
+    def takes_native_callbacks(self) -> bool:
+        """Whether `open` takes a NativeCallback."""
+        return self._native is not None
 
     def devices(self) -> list[Device]:
         """List all devices."""
@@ -115,13 +126,20 @@ class PortAudio:
         rate_hz: int,
         channels: int,
         block_frames: int,
-        callback: Callback,
+        callback: Callback | NativeCallback,
     ) -> Stream:
         """Open and start an int16 stream; `callback` runs on PortAudio's thread.
 
         kind: "input" or "output". Raises DeviceError.
         """
         try:
+            if self._native is not None and isinstance(callback, NativeCallback):
+                info = self._session.get_device_info_by_index(device.index)
+                native = self._native.open(
+                    device.index, kind, rate_hz, channels, block_frames,
+                    info[f"defaultLow{kind.capitalize()}Latency"], callback,
+                )  # fmt: skip
+                return Stream(native, native.latency_s())
             stream = self._session.open(
                 rate=rate_hz,
                 channels=channels,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgesep import native
 from edgesep.audio.devices import Device, PortAudio, Stream, find_device
 from edgesep.audio.live_io import Inlet, Outlet
 from edgesep.audio.live_path import LivePath
@@ -20,16 +21,14 @@ from edgesep.contract import RATE_HZ
 from edgesep.live_settings import LiveSettings, parse_channel
 
 if TYPE_CHECKING:
+    from edgesep.audio.native_io import NativeInlet, NativeOutlet
     from edgesep.isolator import Isolator
 
 __all__ = ["Counters", "Ends", "LiveSession", "open_devices"]
 
-POLLS_PER_HOP = 4  # where the input is late
-LATE_LEAST_S = 0.0002  # after the moment when a block is due
-LATE_GROWTH_S, LATE_DECAY_S = 0.0002, 0.00002  # so one block in ten or so is polled for
-MOST_HOPS_ASLEEP = 4  # whatever the clocks say
+BUFFER_BLOCKS = 2  # that PortAudio keeps for a device, at the least
 EXCESS_S = 0.08  # more waiting sound than this beyond the aim is skipped, not played late
-FLOWING_BLOCKS = 6  # PulseAudio asks for three or so before anything plays
+FLOWING_BLOCKS = 2  # PulseAudio asks for three or so before anything comes
 STEADY_S, STEADY_SHARE = 0.4, 0.25  # both devices keep time for so long, within so much
 MIX_MOST_CHANNELS = 16  # who offers more (PulseAudio: 32) makes as many as it is asked for
 STALL_S = 3.0  # a PulseAudio null sink that nobody hears takes sound every two seconds only
@@ -55,6 +54,8 @@ class Counters:
     """Hops thrown away to get rid of a backlog."""
     starvations: int = 0
     """Times that the output had nothing to play."""
+    late_requests: int = 0
+    """Times that the output was asked for sound later than its buffer lasts: gaps, most likely."""
     overflows: int = 0
     """Times that PortAudio or a full ring lost input."""
     underflows: int = 0
@@ -111,6 +112,23 @@ def _input_channels(source: Device, settings: LiveSettings) -> int:
     return max(least, wanted)
 
 
+def _open_io(
+    ends: Ends, block_s: float, patience_s: float, *, c: bool
+) -> tuple[Inlet | NativeInlet, Outlet | NativeOutlet]:
+    """Return what PortAudio calls, in C or not."""
+    if c:
+        from edgesep.audio.native_io import NativeInlet, NativeOutlet
+
+        return (
+            NativeInlet(ends.in_rate_hz, ends.in_channels),
+            NativeOutlet(ends.out_rate_hz, ends.out_channels, block_s, patience_s),
+        )
+    return (
+        Inlet(ends.in_rate_hz, ends.in_channels),
+        Outlet(ends.out_rate_hz, ends.out_channels, block_s, patience_s),
+    )
+
+
 class LiveSession:
     """Runs from its making to `stop`.
 
@@ -135,8 +153,10 @@ class LiveSession:
         self._log = log
         self._hop_s = isolator.hop_samples / RATE_HZ
         self._block_s = max(settings.block_ms / 1000, self._hop_s)
-        self._inlet = Inlet(ends.in_rate_hz, ends.in_channels)
-        self._outlet = Outlet(ends.out_rate_hz, ends.out_channels, self._block_s)
+        self._inlet, self._outlet = _open_io(
+            ends, self._block_s, BUFFER_BLOCKS * settings.block_ms / 1000,
+            c=portaudio.takes_native_callbacks and native.available(),
+        )  # fmt: skip
         self._path = LivePath(
             isolator, settings, ends.in_rate_hz, ends.out_rate_hz, ends.out_channels,
             ends.in_channels, smaller=isolators[1:],
@@ -160,8 +180,6 @@ class LiveSession:
         self._busy_s = 0.0
         self._load_mark = (time.perf_counter(), 0.0)
         self._device_block_s = settings.block_ms / 1000
-        self._late_s = LATE_LEAST_S
-        self._block_frames = max(1, round(self._device_block_s * ends.in_rate_hz))
         self._pace = (time.perf_counter(), 0, 0)
         self._progress = (time.perf_counter(), 0, 0)
         self._failure: BaseException | None = None
@@ -224,6 +242,7 @@ class LiveSession:
             time.sleep(0.005)
         self._playing = False
         self._outlet.ending = self._closed = True
+        self._inlet.bell.ring()
         self._worker.join(CLOSE_S)
         self._close_streams()
         self._count()
@@ -283,9 +302,8 @@ class LiveSession:
         ring = self._inlet.ring
         block = np.zeros((self._path.hop_frames, ring.channels), np.int16)
         while not self._closed:
-            missing = len(block) - ring.available
-            if missing > 0:
-                time.sleep(self._nap_s(missing))
+            if ring.available < len(block):
+                self._inlet.bell.wait()
                 continue
             if self._to_promote and self._flows():
                 promote(self._to_promote)
@@ -296,22 +314,7 @@ class LiveSession:
 
     def _flows(self) -> bool:
         """Whether both devices have begun."""
-        return min(self._inlet.blocks, self._outlet.blocks) >= FLOWING_BLOCKS
-
-    def _nap_s(self, missing_frames: int) -> float:
-        """Return how long the frames that miss will take to come: most naps then end with them.
-
-        Every wake-up costs as much as isolating a hop, on some machines. So the allowance for
-        lateness grows while blocks come later than that, and shrinks while they do not.
-        """
-        blocks = -(-missing_frames // self._block_frames)
-        arrived_s = self._inlet.arrived_at_s
-        nap_s = arrived_s + blocks * self._device_block_s + self._late_s - time.perf_counter()
-        if nap_s < LATE_LEAST_S:  # it should have come by now
-            self._late_s = min(self._late_s + LATE_GROWTH_S, self._hop_s / POLLS_PER_HOP)
-            return self._hop_s / POLLS_PER_HOP
-        self._late_s = max(self._late_s - LATE_DECAY_S, LATE_LEAST_S)
-        return min(nap_s, MOST_HOPS_ASLEEP * self._hop_s)
+        return self._inlet.blocks >= FLOWING_BLOCKS and self._outlet.blocks > 0
 
     def _step(self, block: np.ndarray) -> None:
         started = time.perf_counter()
@@ -381,8 +384,7 @@ class LiveSession:
         if self._full() and (not self._playing or (self._skipping and self._path.fader.closed)):
             self._dropped_hops += self._playing
             return
-        self._outlet.ring.write(out)
-        self._outlet.written_at_s = time.perf_counter()
+        self._outlet.write(out)
 
     def _skip_backlog(self, hop_frames: int) -> None:
         """Throw away input that is too old to be played, between a fade out and a fade in."""
@@ -430,7 +432,7 @@ class LiveSession:
             ):
                 frames = round(block_ms * rate_hz / 1000)
                 self._streams.append(
-                    portaudio.open(device, kind, rate_hz, channels, frames, end.callback)
+                    portaudio.open(device, kind, rate_hz, channels, frames, end.for_portaudio)
                 )
         self._to_promote = threads() - before if self._realtime else set()
 
@@ -443,6 +445,7 @@ class LiveSession:
         counters.smaller_hops = before.smaller_hops + self._smaller_hops
         counters.dropped_hops = before.dropped_hops + self._dropped_hops
         counters.starvations = before.starvations + outlet.starvations
+        counters.late_requests = before.late_requests + outlet.late_requests
         counters.overflows = before.overflows + inlet.overflows + (inlet.lost_frames > 0)
         counters.underflows = before.underflows + outlet.underflows
         counters.limited_frames = before.limited_frames + self._path.limiter.limited_frames
@@ -455,4 +458,6 @@ class LiveSession:
         deadline = time.perf_counter() + CLOSE_S
         for closer in closers:
             closer.join(max(0.0, deadline - time.perf_counter()))
+        if not any(thread.is_alive() for thread in (*closers, self._worker)):
+            self._inlet.bell.close()  # else somebody may still use it
         self._streams = []

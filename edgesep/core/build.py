@@ -16,7 +16,8 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = ("features", "fft", "frame", "frontend", "kernels", "mask", "network", "tables")
-LIVE = "edgesep/audio/edgesep_live"  # no part of the core: in float, and of no use to firmware
+# No part of the core: in float, or for threads, and of no use to firmware.
+LIVE = ("edgesep/audio/edgesep_live", "edgesep/audio/edgesep_live_io")
 
 DECLARATIONS = """
 typedef struct edgesep_contract {
@@ -103,12 +104,40 @@ typedef struct edgesep_live_out {
 int edgesep_live_pull(edgesep_live_in *in, const int16_t *block, int32_t frames, int32_t *used);
 int edgesep_live_push(edgesep_live_out *out, const int16_t *hop, int32_t samples, double stretch,
                         int16_t *frames, int32_t room);
+
+typedef struct edgesep_ring {
+    int16_t *frames;
+    uint32_t written, taken;
+    int32_t capacity, channels;
+} edgesep_ring;
+typedef struct edgesep_inlet {
+    edgesep_ring ring;
+    int32_t bell, blocks, lost_frames, overflows;
+} edgesep_inlet;
+typedef struct edgesep_outlet {
+    edgesep_ring ring;
+    const float *falling, *rising;
+    float *last;
+    int32_t repair, rate_hz, step_frames, refill_frames, headroom_frames, ending, dry, risen,
+        fallen, blocks, starvations, underflows, late_requests, patience_us;
+    uint32_t written_at_us, asked_at_us;
+} edgesep_outlet;
+
+int32_t edgesep_ring_available(const edgesep_ring *ring);
+int32_t edgesep_ring_write(edgesep_ring *ring, const int16_t *block, int32_t frames);
+int32_t edgesep_ring_read(edgesep_ring *ring, int16_t *block, int32_t frames);
+uint32_t edgesep_now_us(void);
+int edgesep_inlet_call(const void *input, void *output, unsigned long frames, const void *times,
+                       unsigned long flags, void *inlet);
+int edgesep_outlet_call(const void *input, void *output, unsigned long frames, const void *times,
+                        unsigned long flags, void *outlet);
 """
 
 INCLUDES = """
 #include "edgesep_frame.h"
 #include "edgesep_frontend.h"
 #include "edgesep_live.h"
+#include "edgesep_live_io.h"
 #include "edgesep_mask.h"
 #include "edgesep_network.h"
 """
@@ -126,10 +155,13 @@ ffibuilder.set_source(
     "edgesep._core",
     INCLUDES,
     # setuptools wants paths relative to setup.py
-    sources=[*(f"edgesep/core/edgesep_{name}.c" for name in SOURCES), f"{LIVE}.c"],
+    sources=[
+        *(f"edgesep/core/edgesep_{name}.c" for name in SOURCES),
+        *(f"{path}.c" for path in LIVE),
+    ],
     depends=[
         *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "edgesep/core").glob("*.h"))),
-        f"{LIVE}.h",
+        *(f"{path}.h" for path in LIVE),
     ],
     include_dirs=["edgesep/core", "edgesep/audio"],
     define_macros=_macros(),
