@@ -18,3 +18,15 @@ class LossWeights:
     suppression: float = 0.3
     si_sdr_db: float = 0.01
     si_sdr_ceiling_db: float = 30.0
+
+
+@dataclass(frozen=True)
+class TeacherTerm:
+    """What a larger network adds to the loss (a recipe's `teacher:` section; `distill.py`).
+
+    recipe: its name, "" for none; its float weights lie in build/NAME or export/weights. weight:
+    of the distance between the student's sound and its own, beside the target's.
+    """
+
+    recipe: str = ""
+    weight: float = 0.5
