@@ -44,18 +44,49 @@ class Source:
         return Mixer(speech, noise, recipe.clip_samples, recipe.mix)
 
 
-def make_batch(mixer: Mixer, recipe: Recipe, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features (batch, frames, bands, 2) int8 and hops (batch, frames, 2 * hop) int16.
+@dataclass(frozen=True)
+class Share:
+    """Which clips of every batch are made here: part `part` of `parts` equal ones."""
+
+    part: int = 0
+    parts: int = 1
+
+    def clips(self, batch: int) -> range:
+        """Return the numbers of the clips out of a batch of so many."""
+        size = batch // self.parts
+        return range(self.part * size, (self.part + 1) * size)
+
+    @property
+    def suffix(self) -> str:
+        """What tells the share's files from those of whole batches."""
+        return f".{self.part}of{self.parts}" if self.parts > 1 else ""
+
+
+WHOLE = Share()
+
+
+def make_batch(
+    mixer: Mixer, recipe: Recipe, index: int, share: Share = WHOLE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return features (clips, frames, bands, 2) int8 and hops (clips, frames, 2 * hop) int16.
 
     The hops hold [noisy | target], as `ResynthesisLoss` takes them.
     """
-    return _as_frames(_mix(mixer, recipe, index), recipe)
+    return _as_frames(_mix(mixer, recipe, index, share), recipe)
 
 
-def _mix(mixer: Mixer, recipe: Recipe, index: int) -> np.ndarray:
-    """Return batch `index` as sound: (batch, 2, samples) int16, noisy and target."""
-    rng = np.random.default_rng([recipe.training.seed, index])
-    return np.stack([np.stack(mixer.example(rng)) for _ in range(recipe.training.batch)])
+def _mix(mixer: Mixer, recipe: Recipe, index: int, share: Share) -> np.ndarray:
+    """Return batch `index` as sound: (clips, 2, samples) int16, noisy and target.
+
+    Every clip has a generator of its own: it is the same in whatever share it is made.
+    """
+    seed = recipe.training.seed
+    return np.stack(
+        [
+            np.stack(mixer.example(np.random.default_rng([seed, index, clip])))
+            for clip in share.clips(recipe.training.batch)
+        ]
+    )
 
 
 def _as_frames(sound: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -71,12 +102,19 @@ class Pool:
 
     folder: Path
 
-    def batch(self, mixer: Mixer, recipe: Recipe, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(
+        self, mixer: Mixer, recipe: Recipe, index: int, share: Share = WHOLE
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what `make_batch` returns, from the disk where it lies there."""
-        path = self.folder / f"{index}.npy"
+        whole = self.folder / f"{index}.npy"
+        if whole.exists():
+            clips = share.clips(recipe.training.batch)
+            sound = np.load(whole, mmap_mode="r", allow_pickle=False)[clips.start : clips.stop]
+            return _as_frames(np.array(sound), recipe)
+        path = self.folder / f"{index}{share.suffix}.npy"
         if path.exists():
             return _as_frames(np.load(path, allow_pickle=False), recipe)
-        sound = _mix(mixer, recipe, index)
+        sound = _mix(mixer, recipe, index, share)
         write_whole(path, partial(np.save, arr=sound))
         return _as_frames(sound, recipe)
 
@@ -98,28 +136,40 @@ def as_floats(features: np.ndarray, hops: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _work(
-    source: Source, recipe: Recipe, pool: Pool | None, first: int, step: int, queue: Any
+    source: Source,
+    recipe: Recipe,
+    pool: Pool | None,
+    share: Share,
+    first: int,
+    step: int,
+    queue: Any,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains
     mixer, index = source.mixer(recipe), first
     make = pool.batch if pool else make_batch
     while True:
-        queue.put(make(mixer, recipe, index))
+        queue.put(make(mixer, recipe, recipe.training.batch_of(index), share))
         index += step
 
 
 def batches(
-    source: Source, recipe: Recipe, first: int, workers: int, pool: Pool | None = None
+    source: Source,
+    recipe: Recipe,
+    first: int,
+    workers: int,
+    pool: Pool | None = None,
+    share: Share = WHOLE,
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yield float batches number `first`, `first` + 1, ... for ever.
+    """Yield the float batches of steps `first`, `first` + 1, ... for ever.
 
     workers: processes that mix ahead; 0 mixes here. pool: where mixed batches are kept, if at all.
+    share: the clips of each batch that are wanted here.
     """
     if workers == 0:
         mixer, index = source.mixer(recipe), first
         make = pool.batch if pool else make_batch
         while True:
-            yield as_floats(*make(mixer, recipe, index))
+            yield as_floats(*make(mixer, recipe, recipe.training.batch_of(index), share))
             index += 1
     context = multiprocessing.get_context(
         "spawn"
@@ -127,7 +177,7 @@ def batches(
     queues = [context.Queue(max(QUEUE_BATCHES // workers, 2)) for _ in range(workers)]
     processes = [
         context.Process(
-            target=_work, args=(source, recipe, pool, first + i, workers, queue), daemon=True
+            target=_work, args=(source, recipe, pool, share, first + i, workers, queue), daemon=True
         )
         for i, queue in enumerate(queues)
     ]
