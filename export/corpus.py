@@ -48,8 +48,11 @@ class Corpus:
 
     def clip(self, index: int) -> np.ndarray:
         """Return clip `index` as float32 in -1..1."""
-        piece = self.samples[self.starts[index] : self.starts[index + 1]]
-        return piece.astype(np.float32) / 32768.0
+        return self.raw(index).astype(np.float32) / 32768.0
+
+    def raw(self, index: int) -> np.ndarray:
+        """Return clip `index` as int16, without a copy where it lies in one piece."""
+        return self.samples[self.starts[index] : self.starts[index + 1]]
 
     @property
     def hours(self) -> float:

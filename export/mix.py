@@ -16,6 +16,9 @@ from .levels import active_rms, rms, to_int16
 EARLY_REFLECTIONS_S = 0.03
 FFT_SPARE_S = 0.5
 FULL_SCALE = 0.999
+NEPER_PER_DB = np.float32(np.log(10.0) / 20.0)
+TONE_POINTS = 2048
+GAIN_STEP_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,13 @@ class Mixer:
         self.speech, self.noise, self.samples, self.ranges = speech, noise, samples, ranges
         self._size = fft.next_fast_len(samples + int(FFT_SPARE_S * RATE_HZ), real=True)
         frequency = fft.rfftfreq(self._size, 1.0 / RATE_HZ)
-        self._octave = np.log2(np.maximum(frequency, 31.25) / 31.25)  # 0 .. 8
+        octave = np.log2(np.maximum(frequency, 31.25) / 31.25).astype(np.float32)  # 0 .. 8
+        self._octave = octave
+        self._in_octave = octave - np.minimum(octave.astype(np.int32), 7)  # rises from 0 to 1
+        self._per_octave = np.bincount(np.minimum(octave.astype(np.int32), 7), minlength=8)
+        self._levels = np.full(len(speech), np.nan, np.float32)  # of clips that were heard before
+        weights = np.cumsum(speech.weights)
+        self._chances = weights / weights[-1]
 
     def example(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return one (noisy, target) pair."""
@@ -73,19 +82,29 @@ class Mixer:
             if rng.random() < 0.7
             else int(rng.uniform(0.0, 1.0) * RATE_HZ)
         )
-        index = rng.choice(len(self.speech), p=self.speech.weights)
+        index = self._draw_speech(rng)
         while position < self.samples:
-            clip = _stretch(self.speech.clip(index), rng.uniform(0.86, 1.16))
-            clip *= 0.1 / active_rms(clip) * 10.0 ** (rng.uniform(-3.0, 3.0) / 20.0)
+            clip, speed = self.speech.raw(index), rng.uniform(0.86, 1.16)
+            gain = 0.1 / self._level(index) * 10.0 ** (rng.uniform(-3.0, 3.0) / 20.0)
             start, skip = max(position, 0), max(-position, 0)
-            piece = clip[skip : skip + self.samples - start]
-            track[start : start + len(piece)] = piece
-            position = max(position + len(clip), 0)
+            piece = _stretch(clip, speed, skip, self.samples - start)
+            np.multiply(piece, np.float32(gain), out=track[start : start + len(piece)])
+            position = max(position + int(len(clip) / speed), 0)
             if pauses:
                 position += int(rng.exponential(0.35) * RATE_HZ)
             if rng.random() < 0.6:
-                index = rng.choice(len(self.speech), p=self.speech.weights)
+                index = self._draw_speech(rng)
         return track
+
+    def _draw_speech(self, rng: np.random.Generator) -> int:
+        """Return a clip's number by weight; what `rng.choice` does, but for its preparations."""
+        return int(np.searchsorted(self._chances, rng.random(), side="right"))
+
+    def _level(self, index: int) -> float:
+        """Return the active RMS of a speech clip, in the units of `Corpus.raw`."""
+        if np.isnan(self._levels[index]):
+            self._levels[index] = active_rms(self.speech.raw(index))
+        return float(self._levels[index])
 
     def _room(
         self, rng: np.random.Generator, dry: np.ndarray, gain_db: float
@@ -104,11 +123,13 @@ class Mixer:
 
     def _colour(self, rng: np.random.Generator, gain_db: float) -> np.ndarray:
         """Return a smooth random frequency response, as of a microphone or a wall."""
-        points_db = rng.uniform(-gain_db, gain_db, 9)
-        response = np.interp(self._octave, np.arange(9), points_db)
+        points_db = rng.uniform(-gain_db, gain_db, 9).astype(np.float32)
+        response = np.repeat(np.diff(points_db), self._per_octave) * self._in_octave
+        response += np.repeat(points_db[:-1], self._per_octave)
         if rng.random() < 0.15:  # a telephone or a covered microphone
-            response -= np.maximum(self._octave - rng.uniform(6.3, 7.7), 0.0) * rng.uniform(6, 40)
-        return (10.0 ** (response / 20.0)).astype(np.float32)
+            corner, slope_db = rng.uniform(6.3, 7.7), rng.uniform(6, 40)
+            response -= np.maximum(self._octave - np.float32(corner), 0.0) * np.float32(slope_db)
+        return np.exp(response * NEPER_PER_DB)
 
     def _noise(self, rng: np.random.Generator) -> np.ndarray:
         kind = rng.random()
@@ -125,7 +146,7 @@ class Mixer:
         return noise * _slow_gain(rng, self.samples)
 
     def _recorded(self, rng: np.random.Generator) -> np.ndarray:
-        clip = self.noise.clip(int(rng.integers(len(self.noise))))
+        clip = self.noise.raw(int(rng.integers(len(self.noise))))
         return self._replay(rng, clip, octaves=0.6, gain_db=9.0)
 
     def _replay(
@@ -135,10 +156,12 @@ class Mixer:
         speed = 2.0 ** rng.uniform(-octaves, octaves)
         wanted = int(self.samples * speed) + 2
         start = rng.integers(len(clip))
-        piece = np.take(clip, np.arange(start, start + wanted), mode="wrap")
+        piece = clip[start : start + wanted]
+        if len(piece) < wanted:
+            piece = np.take(clip, np.arange(start, start + wanted), mode="wrap")
         if rng.random() < 0.1:
             piece = piece[::-1]
-        piece = _stretch(piece, speed)[: self.samples]
+        piece = _stretch(piece, speed, 0, self.samples)
         spectrum = fft.rfft(piece, self._size) * self._colour(rng, gain_db)
         return fft.irfft(spectrum, self._size)[: self.samples]
 
@@ -159,25 +182,22 @@ class Mixer:
 
     def _coloured(self, rng: np.random.Generator) -> np.ndarray:
         """Return white to red noise through a random response, steady or in bursts."""
-        spectrum = fft.rfft(rng.standard_normal(self._size, dtype=np.float32))
-        spectrum *= 2.0 ** (-0.5 * rng.uniform(0.0, 2.2) * self._octave) * self._colour(rng, 10.0)
+        parts = rng.standard_normal((len(self._octave), 2), dtype=np.float32)
+        tilt = np.float32(-0.5 * rng.uniform(0.0, 2.2))
+        gains = np.exp2(tilt * self._octave) * self._colour(rng, 10.0)
+        spectrum = parts.view(np.complex64)[:, 0] * (gains * np.float32(self._size**0.5))
         noise = fft.irfft(spectrum, self._size)[: self.samples]
         if rng.random() < 0.4:
             noise *= _bursts(rng, self.samples)
         return noise
 
     def _hum(self, rng: np.random.Generator) -> np.ndarray:
-        time = np.arange(self.samples, dtype=np.float32) / RATE_HZ
         base_hz = rng.choice([50.0, 60.0, 100.0, 120.0, 400.0]) * rng.uniform(0.98, 1.02)
         partials = np.arange(1, rng.integers(3, 25))
         gains = rng.uniform(0.1, 1.0, len(partials)) / partials ** rng.uniform(0.3, 1.5)
         phases = rng.uniform(0.0, 2.0 * np.pi, len(partials))
-        hum = sum(
-            gain * np.sin(2.0 * np.pi * base_hz * k * time + phase)
-            for k, gain, phase in zip(partials, gains, phases, strict=True)
-            if base_hz * k < RATE_HZ / 2
-        )
-        return np.asarray(hum, np.float32)
+        audible = partials * base_hz < RATE_HZ / 2
+        return _periodic(base_hz, partials[audible], gains[audible], phases[audible], self.samples)
 
     def _music(self, rng: np.random.Generator) -> np.ndarray:
         """Return decaying or held chords on a beat: not music, but tonal and rhythmic like it."""
@@ -187,18 +207,18 @@ class Mixer:
         root_hz = 55.0 * 2.0 ** rng.uniform(0.0, 3.0)
         partials = np.arange(1, rng.integers(3, 10))
         gains = 1.0 / partials ** rng.uniform(0.5, 2.0)
+        time = np.arange(min(int(3 * decay_s * RATE_HZ), self.samples), dtype=np.float32) / RATE_HZ
+        envelope = np.exp(-time / np.float32(decay_s)) * np.minimum(time / 0.005, 1.0)
+        tones: dict[int, np.ndarray] = {}
         for start in range(0, self.samples, beat):
-            length = min(int(3 * decay_s * RATE_HZ), self.samples - start)
-            time = np.arange(length, dtype=np.float32) / RATE_HZ
-            envelope = np.exp(-time / decay_s) * np.minimum(time / 0.005, 1.0)
+            length = min(len(time), self.samples - start)
             for step in rng.choice([0, 3, 4, 5, 7, 10, 12], rng.integers(1, 4), replace=False):
-                pitch_hz = root_hz * 2.0 ** (step / 12.0)
-                tone = sum(
-                    g * np.sin(2.0 * np.pi * pitch_hz * k * time)
-                    for k, g in zip(partials, gains, strict=True)
-                    if pitch_hz * k < 7500.0
-                )
-                out[start : start + length] += tone * envelope
+                if step not in tones:
+                    pitch_hz = root_hz * 2.0 ** (step / 12.0)
+                    low = partials * pitch_hz < 7500.0
+                    tone = _periodic(pitch_hz, partials[low], gains[low], 0.0 * gains, len(time))
+                    tones[step] = tone * envelope
+                out[start : start + length] += tones[step][:length]
         if rng.random() < 0.6:
             hat = self._coloured(rng) * (np.arange(self.samples) % beat < 0.03 * RATE_HZ)
             out += hat * (rms(out) / rms(hat)) * rng.uniform(0.1, 0.8)
@@ -238,21 +258,52 @@ def room_response(rng: np.random.Generator) -> np.ndarray:
     return tail.astype(np.float32)
 
 
-def _stretch(clip: np.ndarray, speed: float) -> np.ndarray:
-    """Return the clip `speed` times as fast, pitch included (linear interpolation)."""
-    where = np.arange(int(len(clip) / speed), dtype=np.float32) * np.float32(speed)
-    return np.interp(where, np.arange(len(clip), dtype=np.float32), clip).astype(np.float32)
+def _stretch(clip: np.ndarray, speed: float, first: int, count: int) -> np.ndarray:
+    """Return a part of the clip `speed` times as fast, pitch included (linear interpolation).
+
+    clip: any numbers; the float32 samples `first` to `first` + `count` of the faster clip, as far
+    as there are any, keep their units.
+    """
+    count = max(min(int(len(clip) / speed) - first, count), 0)
+    where = np.arange(first, first + count) * speed
+    before = where.astype(np.intp)
+    if count == 0:
+        return np.zeros(0, np.float32)
+    begin, end = before[0], before[-1] + 1
+    used = clip[begin : end + 1].astype(np.float32)
+    if end == len(clip):
+        used = np.append(used, used[-1])
+    fraction = (where - before).astype(np.float32)
+    before -= begin
+    low = used[before]
+    return low + (used[1:][before] - low) * fraction
+
+
+def _periodic(
+    pitch_hz: float, partials: np.ndarray, gains: np.ndarray, phases: np.ndarray, samples: int
+) -> np.ndarray:
+    """Return a tone of these partials (whole multiples of its pitch), read from one period of it.
+
+    With 2048 points linear interpolation is some 60 dB below the 25th partial, more below others.
+    """
+    turn = np.arange(TONE_POINTS + 1) * (2.0 * np.pi / TONE_POINTS)
+    angles = turn[:, None] * partials + phases[: len(partials)]
+    period = (np.sin(angles) @ gains[: len(partials)]).astype(np.float32)
+    where = (np.arange(samples) * (pitch_hz / RATE_HZ)) % 1.0 * TONE_POINTS
+    before = where.astype(np.intp)
+    low = period[before]
+    return low + (period[1:][before] - low) * (where - before).astype(np.float32)
 
 
 def _slow_gain(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Return a gain that is steady (half the time) or drifts by up to 9 dB."""
+    """Return a gain that is steady (half the time) or drifts by up to 9 dB, in steps of 2 ms."""
     if rng.random() < 0.5:
-        return np.ones(samples, np.float32)
+        return np.ones(1, np.float32)
     points = rng.uniform(-9.0, 3.0, rng.integers(2, 7))
-    gain_db = np.interp(
-        np.linspace(0.0, len(points) - 1.0, samples), np.arange(len(points)), points
-    )
-    return (10.0 ** (gain_db / 20.0)).astype(np.float32)
+    steps = -(-samples // GAIN_STEP_SAMPLES)
+    gain_db = np.interp(np.linspace(0.0, len(points) - 1.0, steps), np.arange(len(points)), points)
+    gain = (10.0 ** (gain_db / 20.0)).astype(np.float32)
+    return np.repeat(gain, GAIN_STEP_SAMPLES)[:samples]
 
 
 def _bursts(rng: np.random.Generator, samples: int) -> np.ndarray:
