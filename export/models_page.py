@@ -21,7 +21,9 @@ recorded speakers it had heard other sentences), 12 clips of speech at 40 dB SNR
 alone, through `edgesep file` with the exact engine; "float" is the same frame path around the float
 network. Mixes lie at {snr}. SI-SDRi is the gain in SI-SDR (Le Roux et al., 2019), PESQ is PESQ-WB
 (ITU-T P.862.2), ESTOI that of Jensen and Taal (2016). "Worse" is the share of mixes whose SI-SDR
-ends below the input's. The cards have thirds by SNR, too.
+ends below the input's. "Int8 loses" holds SI-SDR and PESQ of the mixes against float. "Kept" is the
+speech energy left in onsets and fricatives of the mixes, where it was measured (docs/training.md).
+The cards have thirds by SNR, too.
 """
 
 
@@ -59,27 +61,49 @@ def _sizes(pairs: list[tuple[Path, Card]]) -> list[str]:
 def _scores(cards: Iterable[Card]) -> list[str]:
     rows = [
         "| model | arithmetic | SI-SDRi | PESQ | ESTOI | worse | speech at 40 dB: SI-SDR, PESQ "
-        "| noise alone |",
-        "|---|---|---|---|---|---|---|---|",
+        "| noise alone | int8 loses | kept |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for card in cards:
         rows += [
-            _score_row(card.name, label, card.scores[engine])
+            _score_row(card.name, label, card.scores[engine], _lost(card, engine))
             for engine, label in ENGINES.items()
             if engine in card.scores
         ]
     return rows
 
 
-def _score_row(name: str, label: str, scores: dict[str, Any]) -> str:
+def _score_row(name: str, label: str, scores: dict[str, Any], lost: str) -> str:
     mixes, clean, noise = scores["mixes"], scores["speech at 40 dB"], scores["noise alone"]
     return (
         f"| {name} | {label} | {mixes['si_sdri_db']:.2f} dB "
         f"| {mixes['pesq_noisy']:.3f} to {mixes['pesq_out']:.3f} "
         f"| {mixes['estoi_noisy']:.3f} to {mixes['estoi_out']:.3f} | {mixes['worse_share']:.1%} "
         f"| {clean['si_sdr_db_out']:.1f} dB, {clean['pesq_noisy']:.2f} to {clean['pesq_out']:.2f} "
-        f"| -{noise['attenuation_db']:.1f} dB |"
+        f"| -{noise['attenuation_db']:.1f} dB | {lost} | {_kept(mixes)} |"
     )
+
+
+def _lost(card: Card, engine: str) -> str:
+    """Return what int8 loses where the card has float's scores on the same clips; else ""."""
+    ours, theirs = card.scores.get("exact"), card.scores.get("float")
+    if engine != "exact" or not ours or not theirs or ours.get("seed") != theirs.get("seed"):
+        return ""
+    si_sdr_db, pesq = (
+        theirs["mixes"][key] - ours["mixes"][key] for key in ("si_sdr_db_out", "pesq_out")
+    )
+    return f"{_zero(si_sdr_db, 2):.2f} dB, {_zero(pesq, 3):.3f}"
+
+
+def _zero(value: float, digits: int) -> float:
+    """Return the value rounded, without the sign of a zero."""
+    return round(value, digits) + 0.0
+
+
+def _kept(mixes: dict[str, float]) -> str:
+    """Return the kept energy, which cards scored before it was measured do not have."""
+    figures = [mixes.get(f"{part}_kept_db") for part in ("onsets", "fricatives")]
+    return ", ".join(f"{value:.1f} dB" for value in figures if value is not None)
 
 
 def _training(cards: Iterable[Card]) -> list[str]:

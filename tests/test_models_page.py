@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +31,21 @@ def test_every_shipped_model_is_on_the_page_with_its_scores() -> None:
     text = page(find_model(name) for name in list_models())
     for name in list_models():
         assert f"| {name} | int8 |" in text and f"| {name} | float |" in text
+
+
+def test_int8_is_held_against_float_of_the_same_clips() -> None:
+    path, card = find_model(list_models()[0])
+    exact: dict[str, Any] = {"seed": 1, "mixes": {"si_sdr_db_out": 9.7, "pesq_out": 1.49}}
+    figures = ("si_sdri_db", "pesq_noisy", "estoi_noisy", "estoi_out", "worse_share")
+    exact["mixes"] |= dict.fromkeys(figures, 0.0)
+    exact["speech at 40 dB"] = {"si_sdr_db_out": 30.0, "pesq_noisy": 3.9, "pesq_out": 3.9}
+    exact["noise alone"] = {"attenuation_db": 20.0}
+    kept = {"onsets_kept_db": -1.5, "fricatives_kept_db": -2.5}
+    theirs = {**exact, "mixes": exact["mixes"] | {"si_sdr_db_out": 9.8, "pesq_out": 1.5} | kept}
+    text = page([(path, replace(card, scores={"exact": exact, "float": theirs}))])
+    assert "| 0.10 dB, 0.010 |  |" in text and "|  | -1.5 dB, -2.5 dB |" in text
+    text = page([(path, replace(card, scores={"exact": exact, "float": {**theirs, "seed": 2}}))])
+    assert "0.10 dB" not in text
 
 
 def test_card_without_a_model_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
