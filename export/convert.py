@@ -49,8 +49,10 @@ def convert(
 
     source: sound to calibrate with. quantization: what `quantize` wrote, instead of any sound.
     Raises ModelError where the weights do not belong to the recipe, the quantization not to the
-    weights, or the graph breaks the model contract; then nothing is written.
+    weights, or the graph breaks the model contract, or for a teacher; then nothing is written.
     """
+    if recipe.float_only:
+        raise ModelError(f"{recipe.name} is a teacher, too large for a device: it stays float")
     graph, weights = recipe.graph(), load_weights(weights_path)
     check_weights(graph, weights, weights_path)
     clips: list[np.ndarray] = []

@@ -22,7 +22,7 @@ from edgesep.errors import EdgesepError
 from edgesep.machine import Sensors, read_machine
 from edgesep.model_facts import verify
 from tests.helpers import write_random_model
-from tests.sound import ROOT, said
+from tests.sound import said
 
 RESULT = Result(
     model="m", sha256="0" * 64, engine="fast", description="", hop_us=8000, hops=1000,
@@ -251,7 +251,9 @@ def test_the_peers_benchmark_compares_and_says_what_it_could_not(
 
 def test_a_shape_is_measured_before_there_are_weights(tmp_path: Path) -> None:
     pytest.importorskip("tqdm", reason="export/ needs the extra export")
-    recipes = sorted(path.stem for path in (ROOT / "export" / "recipes").glob("*.yaml"))
+    from export.recipe import device_recipes
+
+    recipes = device_recipes()
     assert recipes
     for recipe in recipes:
         path = peers.write_random_weights(recipe, tmp_path)
