@@ -194,12 +194,13 @@ def _verify(options: argparse.Namespace) -> int:
     for model in options.models or named_models():
         found[model] = []
         if not options.json:
-            print(model)
+            print(one_line(model))
         for check in verify(model):
             failed |= not check.ok
             found[model].append(asdict(check))
             if not options.json:
-                print(f"  {'ok' if check.ok else 'FAIL':<4}  {check.what:<5}  {check.found}")
+                verdict = "ok" if check.ok else "FAIL"
+                print(f"  {verdict:<4}  {check.what:<5}  {one_line(check.found)}")
     if options.json:
         print(json.dumps(found))
     return 1 if failed else 0

@@ -6,6 +6,8 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
+from edgesep.errors import one_line
+
 __all__ = ["print_table"]
 
 _WIDE = 400  # columns of text: more than any table here has
@@ -25,10 +27,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
         show_edge=False,
         pad_edge=False,
     )
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]  # a card may hold any text
     for i, name in enumerate(columns):
         figures = i > 0 and all(_FIGURE.fullmatch(row[i]) for row in cells)
-        table.add_column(name, justify="right" if figures else "left", overflow="fold")
+        table.add_column(one_line(name), justify="right" if figures else "left", overflow="fold")
     for row in cells:
         table.add_row(*row)
     width = None if sys.stdout.isatty() else _WIDE

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import stat
 import threading
 import time
@@ -67,6 +68,54 @@ def test_a_second_loop_is_refused_and_a_stale_socket_is_not(server, tmp_path):
     first = ControlServer(tmp_path / "stale", dict)
     first._socket.close()  # as after a crash
     ControlServer(tmp_path / "stale", dict).close()
+
+
+def test_a_socket_where_others_could_replace_it_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(SettingsError, match="everybody may write there"):
+        ControlServer(tmp_path / "open" / "socket", dict)
+    (tmp_path / "open").chmod(0o1777)  # like /tmp: only owners remove what is in it
+    ControlServer(tmp_path / "open" / "socket", dict).close()
+    monkeypatch.setattr("os.getuid", lambda: 65533)
+    monkeypatch.setattr("edgesep.audio.control._ROOT", -1)  # the tests may run as root
+    with pytest.raises(SettingsError, match="belongs to another user"):
+        ControlServer(tmp_path / "socket", dict)
+
+
+def test_another_users_socket_is_not_asked(server, monkeypatch):
+    monkeypatch.setattr("os.getuid", lambda: server.stat().st_uid + 1)
+    monkeypatch.setattr("edgesep.audio.control._ROOT", -1)  # the tests may run as root
+    with pytest.raises(EdgesepError, match="belongs to another user"):
+        ask(server, {"command": "mute"})
+
+
+def test_what_is_no_request_gets_an_answer_and_the_loop_goes_on(server):
+    for line in (b"[" * 60000, b"3", b'{"a": "\xff"}', b""):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(server))
+            connection.sendall(line + b"\n")
+            with connection.makefile("rb") as lines:
+                assert "error" in json.loads(lines.readline())
+    assert ask(server, {"command": "mute"}) == {"done": "mute"}
+
+
+def test_an_answer_that_is_none_is_an_error(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"3\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(EdgesepError, match="its answer is no JSON object"):
+            ask(tmp_path / "socket", {"command": "status"})
+        thread.join()
 
 
 def test_ctl_speaks_to_it(server, capsys):

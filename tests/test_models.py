@@ -307,3 +307,21 @@ def test_a_full_disk_leaves_no_half_model(
     with pytest.raises(ModelError, match="No space left"):
         add_model(model)
     assert user_models() == []
+
+
+def test_a_card_cannot_write_on_the_terminal(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = read_card(made.with_suffix(".json"))
+    evil = "\x1b[2J\x9b0m\r\u202e"
+    copy = tmp_path / "evil.tflite"
+    copy.write_bytes(made.read_bytes())
+    scores = {evil: {evil: evil}}
+    training = {evil: evil}
+    write_card(replace(card, name=evil, version=evil, training=training, scores=scores),
+               copy.with_suffix(".json"))  # fmt: skip
+    for action in ("show", "verify"):
+        assert main(["model", action, str(copy)]) == 0
+        captured = capsys.readouterr()
+        assert r"\x1b[2J" in captured.out
+        assert not set(evil) - set("[2J0m") & set(captured.out + captured.err)

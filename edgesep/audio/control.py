@@ -6,6 +6,7 @@ import json
 import os
 import selectors
 import socket
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = ["ControlServer", "ask", "default_socket"]
 
 LINE_MAX_BYTES = 65536
 ANSWER_S = 10.0
+_ROOT = 0
 
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -76,7 +78,7 @@ class ControlServer:
             if not isinstance(request, dict):
                 return {"error": "a request is a JSON object"}
             return self._answer(request)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return {"error": f"not a JSON line: {error}"}
         except EdgesepError as error:
             return {"error": str(error)}
@@ -85,8 +87,10 @@ class ControlServer:
 def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """Send one request to a running loop and return its reply.
 
-    Raises EdgesepError when no loop answers there, or with what it has to say.
+    Raises EdgesepError when no loop answers there, when another user's does, or with what it has
+    to say.
     """
+    _check_owner(path)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_S)
         try:
@@ -94,21 +98,36 @@ def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 reply = json.loads(lines.readline())
-        except (OSError, ValueError) as error:
+            if not isinstance(reply, dict):
+                raise ValueError("its answer is no JSON object")
+        except (OSError, ValueError, RecursionError) as error:
             raise EdgesepError(
                 f"{path}: no running edgesep answers there ({error}): start `edgesep run`"
             ) from error
     if "error" in reply:
         raise EdgesepError(str(reply["error"]))
-    return dict(reply)
+    return reply
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a socket that another user has put where ours would be, such as below /tmp."""
+    user = os.getuid()
+    if user != _ROOT and path.exists() and path.stat().st_uid not in (_ROOT, user):
+        raise EdgesepError(f"{path}: belongs to another user: give --socket the path of yours")
 
 
 def _listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.parent.stat().st_uid not in (0, os.getuid()):
+        folder = path.parent.stat()
+        if folder.st_uid not in (_ROOT, os.getuid()):
             raise SettingsError(f"{path.parent}: belongs to another user: give --socket a path")
+        if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+            raise SettingsError(
+                f"{path.parent}: everybody may write there and replace the socket: "
+                "chmod o-w it, or give --socket another path"
+            )
         if path.is_socket():
             _remove_stale(path)
         old_mask = os.umask(0o177)  # the socket belongs to the user alone from its first moment
