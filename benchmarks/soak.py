@@ -40,7 +40,10 @@ def main() -> int:
     Path("soak.json").write_text(json.dumps(samples))
     missed = print_table(samples, counters)
     plot(samples)
-    print("\n".join(f"missed: {line}" for line in missed) or "neither memory nor latency moves")
+    print(
+        "\n".join(f"missed: {line}" for line in missed)
+        or "memory and latency stay, nothing was dropped"
+    )
     return 1 if missed else 0
 
 
@@ -62,7 +65,10 @@ def run(folder: Path, model: str, seconds: float) -> tuple[list[dict[str, float]
         memory.append((time.time(), resident_mb(loop.pid)))
         time.sleep(1)
     assert loop.stdout is not None
-    counters = json.loads(loop.stdout.read())
+    said = loop.stdout.read()
+    if loop.returncode:
+        raise SystemExit(f"edgesep run ended with status {loop.returncode}")
+    counters = json.loads(said)
     player.terminate()
     server.kill()
     samples = [json.loads(line) for line in metrics.read_text().splitlines()]
@@ -83,7 +89,10 @@ def print_table(samples: list[dict[str, float]], counters: dict[str, int]) -> li
         print(f"| {name} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
         if means[-1] - means[0] > MOST_GROWTH.get(name, np.inf):
             moved.append(f"{name} has grown from {means[0]:.2f} to {means[-1]:.2f}")
-    names = ("hops", "passed_hops", "dropped_hops", "starvations", "underflows", "overflows")
+    names = ("hops", "passed_hops", "dropped_hops", "starvations", "underflows", "overflows",
+             "late_requests")  # fmt: skip
+    if counters["dropped_hops"]:
+        moved.append(f"{counters['dropped_hops']} hops were dropped")
     print(", ".join(f"{name} {counters[name]}" for name in names))
     return moved
 

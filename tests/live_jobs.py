@@ -213,19 +213,21 @@ def measure_isolation(
     if core is not None:
         os.sched_setaffinity(run.process.pid, {core})
     recording = server.record(folder / "isolated.raw", 2)
+    microphone = server.open_microphone()
     try:
         run.wait_until(lambda state: state["playing"], 15.0)
         time.sleep(1.0)
-        player = server.play(sound)
+        microphone.say(sound)
         time.sleep(1.0)
         before, began = cpu_s(run.process.pid), time.monotonic()
         time.sleep(max(1.0, len(noisy) / RATE_HZ - 2.0))
         share = (cpu_s(run.process.pid) - before) / (time.monotonic() - began)
         memory_mb = resident_mb(run.process.pid)
-        player.wait(20)
+        microphone.wait(20)
         time.sleep(0.8)
         figures, _ = run.end()
     finally:
+        microphone.close()
         recording.terminate()
         recording.wait()
         if run.process.poll() is None:

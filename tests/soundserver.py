@@ -6,10 +6,12 @@ started or stopped but the process that was started here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -21,7 +23,11 @@ from edgesep.audio.priority import realtime_allowed
 
 PROGRAMS = ("pulseaudio", "pactl", "parec", "pacat")
 # A player that has to wait would be heard as a hole in the sound, which is not what is tested.
-FIRST = ["chrt", "--rr", "5"] if realtime_allowed() and shutil.which("chrt") else []
+PLAYER_PRIORITY = 5
+FIRST = (
+    ["chrt", "--rr", str(PLAYER_PRIORITY)] if realtime_allowed() and shutil.which("chrt") else []
+)
+PLAYER_LATENCY_MS = 16  # PulseAudio brings pieces of half as much: blocks of 8 ms, as a card would
 ALSA_PLUGIN = "libasound_module_pcm_pulse.so"
 QUAD = "front-left,front-right,rear-left,rear-right"
 SINK = "sink_name={} rate=48000 channels={}"
@@ -108,7 +114,10 @@ class SoundServer:
             Path(self._folder, "socket").unlink(missing_ok=True)
 
     def play(
-        self, samples: NDArray[np.int16], rate_hz: int = 48000, latency_ms: int = 20
+        self,
+        samples: NDArray[np.int16],
+        rate_hz: int = 48000,
+        latency_ms: int = PLAYER_LATENCY_MS,
     ) -> subprocess.Popen[bytes]:
         """Play (n,) or (n, channels) to the microphone; ends by itself.
 
@@ -118,13 +127,25 @@ class SoundServer:
         path = self._folder / f"play-{time.monotonic_ns()}.raw"
         path.write_bytes(samples.astype("<i2").tobytes())
         channels = 1 if samples.ndim == 1 else samples.shape[1]
+        return self._play(path, rate_hz, channels, latency_ms)
+
+    def _play(
+        self, path: Path | None, rate_hz: int, channels: int, latency_ms: int
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*FIRST, "pacat", "--playback", "--raw", f"--rate={rate_hz}",
              f"--channels={channels}", "--format=s16le", "--device=mic",
              f"--latency-msec={latency_ms}",
-             *([f"--channel-map={QUAD}"] if channels == 4 else []), str(path)],
+             *([f"--channel-map={QUAD}"] if channels == 4 else []),
+             *([str(path)] if path else [])],
             env=self.environment, stderr=subprocess.DEVNULL,
+            stdin=None if path else subprocess.PIPE,
         )  # fmt: skip
+
+    def open_microphone(self, channels: int = 2) -> Microphone:
+        """Play silence to the microphone, and later, in the same stream, what it is told."""
+        player = self._play(None, 48000, channels, PLAYER_LATENCY_MS)
+        return Microphone(player, channels)
 
     def record(
         self, path: Path, channels: int = 1, source: str = "speaker.monitor"
@@ -135,6 +156,40 @@ class SoundServer:
              f"--device={source}", "--latency-msec=10", str(path)],
             env=self.environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+
+
+class Microphone:
+    """A microphone that is on before anybody speaks, as a real one is.
+
+    A null sink changes its pace, with a pause, when a player comes; a stream that goes on does not.
+    """
+
+    def __init__(self, player: subprocess.Popen[bytes], channels: int) -> None:
+        self._player, self._channels = player, channels
+        self._said: bytes | None = None
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._feeder.start()
+
+    def say(self, samples: NDArray[np.int16]) -> None:
+        """Play (n, channels) as soon as what waits in the pipe is through, and end then."""
+        self._said = samples.astype("<i2").tobytes()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all that was said has been played."""
+        self._feeder.join(seconds)
+        self._player.wait(5)
+
+    def close(self) -> None:
+        """End at once."""
+        self._player.terminate()
+        self._player.wait(5)
+
+    def _feed(self) -> None:
+        assert self._player.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._player.stdin as pipe:
+            while self._said is None:
+                pipe.write(bytes(2 * self._channels * 480))  # waits: the pipe holds 0.3 s
+            pipe.write(self._said)
 
 
 def missing_sound_system() -> str:

@@ -22,6 +22,7 @@ from edgesep.errors import EdgesepError
 from edgesep.isolator import Isolator
 from tests.live_jobs import Run, babble, match_db, read_raw
 from tests.soundserver import SoundServer, missing_sound_system
+from tests.witness import LOST_BY_US, Witness
 
 LONG_SECONDS = 8.0
 
@@ -38,10 +39,12 @@ def test_what_goes_in_comes_out_unharmed(server, start, tmp_path, rate_hz, chann
         "--set", f"input.channel={channel}", "--set", "wet=0",
     )  # fmt: skip
     recording = server.record(tmp_path / "out.raw", 2)
-    run.wait_until(lambda state: state["hops"] > 100)
-    time.sleep(1.5)
-    player = server.play(np.stack((source, source), axis=1))
-    player.wait(LONG_SECONDS + 10)
+    microphone = server.open_microphone()
+    run.wait_until(lambda state: state["playing"])
+    time.sleep(0.5)
+    with Witness() as witness:
+        microphone.say(np.stack((source, source), axis=1))
+        microphone.wait(LONG_SECONDS + 10)
     time.sleep(0.5)
     figures, took_s = run.end()
     recording.terminate()
@@ -53,10 +56,8 @@ def test_what_goes_in_comes_out_unharmed(server, start, tmp_path, rate_hz, chann
     assert np.abs(heard).max() <= 32767 * 10 ** (-1 / 20) * 1.01
     assert took_s < 1.0
     assert figures["restarts"] == 0
-    if figures["underflows"] or figures["overflows"] or figures["starvations"]:
-        pytest.skip(f"the machine is too busy for sound: {figures}")
+    witness.nothing_lost(figures, *LOST_BY_US)
     assert ratio_db > 30
-    assert figures["dropped_hops"] == 0
     assert figures["latency_sum_ms"] < 200
 
 

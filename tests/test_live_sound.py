@@ -6,8 +6,14 @@ Scored in the recording of what the loudspeaker plays. `make live` does the same
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,16 +21,20 @@ from numpy.typing import NDArray
 
 from edgesep.audio.control import ask
 from edgesep.audio.live import LiveLoop
+from edgesep.audio.priority import promote
 from edgesep.config import Config, parse_assignments
 from edgesep.isolator import Isolator
 from edgesep.models import DEFAULT_MODEL, list_models
 from tests.live_jobs import RATE_HZ, Run, babble, measure_isolation, read_raw
 from tests.paced_sink import PacedSink
 from tests.soundserver import missing_sound_system
+from tests.witness import LOSSES, LOST_BY_US, Witness
 
 TONE_HZ, TONE_LEVEL = 400, 8000
 SWITCHES, RELOADS = 1000, 100
 HOLE_MS = 2.0
+NICENESS = 5  # a third of what a burner gets
+COST_S = 0.003  # of a model, for a hop of 8 ms
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,36 +42,31 @@ pytestmark = [
 ]
 
 
-def skip_if_starved(figures: dict) -> None:
-    """Skip where sound was lost on its way through the sound system, or did not come in time."""
-    if figures["underflows"] or figures["overflows"] or figures["starvations"]:
-        names = ("underflows", "overflows", "starvations", "dropped_hops", "hop_p99_ms")
-        shown = {name: figures[name] for name in names}
-        pytest.skip(f"the machine is too busy for sound: {shown}")
-
-
-@pytest.mark.parametrize(("rate_hz", "channel"), [(48000, "mix"), (44100, "link")])
+@pytest.mark.parametrize(
+    ("rate_hz", "channel", "block_ms"), [(48000, "mix", 8), (48000, "mix", 16), (44100, "link", 16)]
+)
 @pytest.mark.skipif(DEFAULT_MODEL not in list_models(), reason="the default model is not there")
-def test_live_sound_is_isolated_as_a_file_is(server, tmp_path, rate_hz, channel):
-    figures = measure_isolation(
-        server, tmp_path, DEFAULT_MODEL, 8, rate_hz, channel, block_ms=16, headroom_ms=20
-    )
+def test_live_sound_is_isolated_as_a_file_is(server, tmp_path, rate_hz, channel, block_ms):
+    with Witness() as witness:
+        figures = measure_isolation(
+            server, tmp_path, DEFAULT_MODEL, 8, rate_hz, channel, block_ms=block_ms,
+            headroom_ms=1.25 * block_ms,
+        )  # fmt: skip
     print(figures)
     assert figures["file_db"] > figures["in_db"] + 1
     assert figures["memory_mb"] < 120
-    skip_if_starved(figures)
-    if figures["delay_jump_ms"] > HOLE_MS:  # the player's or the server's: we have lost nothing
-        pytest.skip(
-            f"the machine is too busy for sound: a jump of {figures['delay_jump_ms']:.1f} ms"
-        )
+    holes = {
+        **figures,
+        "holes": figures["delay_jump_ms"] > HOLE_MS,
+    }  # the player's, or the server's
+    witness.nothing_lost(holes, *LOST_BY_US, "holes")
     assert abs(figures["gap_db"]) < 0.5
     assert abs(figures["live_db"] - figures["file_db"]) < 0.5
-    assert figures["dropped_hops"] == figures["passed_hops"] == 0
 
 
 def test_a_loudspeaker_with_another_clock_is_followed(server, start, tmp_path):
     """1,500 ppm would empty what waits for the output within 15 s."""
-    with PacedSink(server, tmp_path, 1500):
+    with Witness() as witness, PacedSink(server, tmp_path, 1500):
         run = start("--set", "wet=0", "--metrics", str(tmp_path / "metrics"))
         player = server.play(babble(60))
         run.wait_until(lambda state: state["playing"], 15.0)
@@ -75,8 +80,7 @@ def test_a_loudspeaker_with_another_clock_is_followed(server, start, tmp_path):
     )
     assert figures["drift_ppm"] > 20
     assert 300 < stretch_ppm < 4000
-    skip_if_starved(figures)
-    assert figures["dropped_hops"] == 0
+    witness.nothing_lost(figures, *LOST_BY_US)
 
 
 def tone(seconds: float) -> NDArray[np.int16]:
@@ -153,6 +157,26 @@ def test_a_thousand_switches_and_a_hundred_reloads_make_no_click(server, start, 
     time.sleep(1.0)
     before = run.ask("status")
     recording = server.record(tmp_path / "tone.raw")
+    with Witness() as witness:
+        took_s = switch_and_reload(run, path)
+    recording.terminate()
+    recording.wait()
+    after = run.ask("status")
+    player.terminate()
+    run.end()
+    heard = read_raw(tmp_path / "tone.raw")[:, 0]
+    jump = float(np.abs(np.diff(heard)).max())
+    print(f"largest jump {jump:.0f}")
+    assert len(heard) > 0.5 * took_s * RATE_HZ and np.abs(heard).max() > TONE_LEVEL / 2
+    assert (after["reloads"], after["restarts"]) == (RELOADS, 0)
+    witness.nothing_lost({name: after[name] - before[name] for name in LOSSES})
+    slope = 2 * np.pi * TONE_HZ * TONE_LEVEL / RATE_HZ
+    crossfade = 2 * TONE_LEVEL / (0.008 * RATE_HZ)  # from one side to the other within a hop
+    assert jump < slope + 2 * crossfade + 100
+
+
+def switch_and_reload(run: Run, path: Path) -> float:
+    """Change settings by the socket, then by the file; return how long that took, in s."""
     began = time.monotonic()
     switch(run, SWITCHES)
     switched_s = time.monotonic() - began
@@ -165,19 +189,91 @@ def test_a_thousand_switches_and_a_hundred_reloads_make_no_click(server, start, 
         run.process.send_signal(signal.SIGHUP)
         run.wait_until(lambda state, wanted=index + 1: state["reloads"] >= wanted)
     took_s = time.monotonic() - began
-    recording.terminate()
-    recording.wait()
-    after = run.ask("status")
-    player.terminate()
-    run.end()
-    heard = read_raw(tmp_path / "tone.raw")[:, 0]
-    jump = float(np.abs(np.diff(heard)).max())
     print(f"{SWITCHES} switches in {switched_s:.1f} s, {RELOADS} reloads in "
-          f"{took_s - switched_s:.1f} s, largest jump {jump:.0f}")  # fmt: skip
-    assert len(heard) > 0.5 * took_s * RATE_HZ and np.abs(heard).max() > TONE_LEVEL / 2
-    assert (after["reloads"], after["restarts"]) == (RELOADS, 0)
-    skip_if_starved({**after, **{name: after[name] - before[name] for name in
-                                 ("underflows", "overflows")}})  # fmt: skip
-    slope = 2 * np.pi * TONE_HZ * TONE_LEVEL / RATE_HZ
-    crossfade = 2 * TONE_LEVEL / (0.008 * RATE_HZ)  # from one side to the other within a hop
-    assert jump < slope + 2 * crossfade + 100
+          f"{took_s - switched_s:.1f} s")  # fmt: skip
+    return took_s
+
+
+def test_a_starved_worker_passes_dry_sound_without_a_gap_and_comes_back(
+    server, live_model, tmp_path, monkeypatch
+):
+    """The worker shares a core with a program that is less nice; its model takes 3 ms.
+
+    With wet at 0 isolated and dry sound are the same tone, so a gap, a click and a wrong delay all
+    show as a step of it.
+    """
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    process = Isolator.process
+
+    def costly(isolator: Isolator, hop: NDArray[np.int16]) -> NDArray[np.int16]:
+        began = time.thread_time()
+        out = process(isolator, hop)
+        while time.thread_time() - began < COST_S:
+            pass
+        return out
+
+    monkeypatch.setattr(Isolator, "process", costly)
+    said: list[str] = []
+    assignments = ["input.device=microphone", "output.device=loudspeaker", "block_ms=16",
+                   "headroom_ms=150", "wet=0", f"model.name={live_model}", "step_down=off",
+                   "input.rate_hz=48000", "output.rate_hz=48000"]  # fmt: skip
+    loop = LiveLoop(Config.from_keys(parse_assignments(assignments)), said.append)
+    player = server.play(tone(120))
+    burners: list[subprocess.Popen[bytes]] = []
+    recording = server.record(tmp_path / "tone.raw")
+    try:
+        wait_for(loop, lambda: loop.session is not None and loop.session.playing, 20)
+        time.sleep(1.0)
+        calm = replace(loop.counters())
+        assert loop.session is not None
+        worker = loop.session._worker.native_id
+        assert worker is not None
+        os.sched_setscheduler(worker, os.SCHED_OTHER, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, worker, NICENESS)
+        core = max(os.sched_getaffinity(0))  # the other ones stay free for the sound server
+        os.sched_setaffinity(worker, {core})
+        with Witness() as witness:
+            burners.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            os.sched_setaffinity(burners[0].pid, {core})
+            wait_for(loop, lambda: loop.counters().passed_hops - calm.passed_hops > 250, 20)
+            starved = replace(loop.counters())
+            for burner in burners:
+                burner.kill()
+            promote({worker})
+            wait_for(loop, lambda: any("caught up" in line for line in said), 30)
+            passed = loop.counters().passed_hops
+            time.sleep(1.0)
+        after = loop.counters()
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+        recording.terminate()
+        recording.wait()
+        loop.stop()
+        player.terminate()
+    print(said, calm, starved, after, f"witness {witness.worst_ms:.1f} ms", sep="\n")
+    assert starved.passed_hops - calm.passed_hops > 250
+    assert after.passed_hops - passed < 25, "the model is not back"
+    assert after.restarts == 0
+    heard = read_raw(tmp_path / "tone.raw")[:, 0]
+    heard = heard[int(np.argmax(np.abs(heard) > TONE_LEVEL / 2)) + RATE_HZ // 2 :]  # faded in
+    jump = float(np.abs(np.diff(heard)).max())
+    pieces = heard[: len(heard) // 480 * 480].reshape(-1, 480)  # 10 ms, four periods
+    level = np.sqrt(np.mean(pieces**2, axis=1)) / (TONE_LEVEL / np.sqrt(2))
+    print(f"largest jump {jump:.0f}, level {level.min():.3f} to {level.max():.3f}, "
+          f"weak after {(np.flatnonzero(level < 0.97) / 100).tolist()} s")  # fmt: skip
+    names = [name for name in LOSSES if name != "passed_hops"]
+    lost = {name: getattr(after, name) - getattr(calm, name) for name in names}
+    witness.nothing_lost(lost, *names)
+    assert level.min() > 0.97 and level.max() < 1.03
+    assert jump < 1.2 * 2 * np.pi * TONE_HZ * TONE_LEVEL / RATE_HZ + 20
+
+
+def wait_for(loop: LiveLoop, condition: Callable[[], bool], seconds: float) -> None:
+    """Look after the loop until the condition holds, or for so long."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        loop.tick()
+        time.sleep(0.05)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgesep.audio.devices import PortAudio
 from edgesep.audio.live_path import channels_inside
 from edgesep.audio.live_session import Counters, LiveSession
+from edgesep.audio.priority import ordinary
 from edgesep.audio.step_down import smaller_models
 from edgesep.errors import DeviceError, EdgesepError
 from edgesep.isolator import Isolator
@@ -158,7 +159,14 @@ class LiveLoop:
             self._retry_s = min(2 * self._retry_s, most_s)
 
     def _open(self) -> None:
-        """Open PortAudio anew, since only a new session sees what has been plugged in."""
+        """Open PortAudio anew, since only a new session sees what has been plugged in.
+
+        That takes tenths of a second, for which no real-time thread of others should wait.
+        """
+        with ordinary():
+            self._open_session()
+
+    def _open_session(self) -> None:
         self._portaudio = PortAudio()
         session = LiveSession(
             self._portaudio, self._isolators, self._config.live, self._counters, self._log

@@ -31,6 +31,7 @@ EXCESS_S = 0.08  # more waiting sound than this beyond the aim is skipped, not p
 FLOWING_BLOCKS = 2  # PulseAudio asks for three or so before anything comes
 STEADY_S, STEADY_SHARE = 0.4, 0.25  # both devices keep time for so long, within so much
 MIX_MOST_CHANNELS = 16  # who offers more (PulseAudio: 32) makes as many as it is asked for
+UNEVEN_MOST_S = 0.012  # beyond that it is no pace, but a busy machine
 STALL_S = 3.0  # a PulseAudio null sink that nobody hears takes sound every two seconds only
 START_STALL_S = 6.0
 CLOSE_S = 2.0
@@ -181,6 +182,8 @@ class LiveSession:
         self._load_mark = (time.perf_counter(), 0.0)
         self._device_block_s = settings.block_ms / 1000
         self._pace = (time.perf_counter(), 0, 0)
+        self._stepped_s = time.perf_counter()
+        self._unevenness_s = 0.0  # by which input has come late, at the most, before the start
         self._progress = (time.perf_counter(), 0, 0)
         self._failure: BaseException | None = None
         self._streams: list[Stream] = []
@@ -335,10 +338,10 @@ class LiveSession:
             self.recorder(block, out)
         if self._playing:
             self._steer(len(block) / self.ends.in_rate_hz)
-        elif self._steady(started) and not self._ending.is_set() and self._full():
-            self._playing = True
+        elif self._ready(started) and not self._ending.is_set():
             outlet.headroom_s = float("inf")
             outlet.refill_frames = self._goal_frames()
+            self._playing = True
 
     def _decide(self, frames: int, now_s: float) -> bool:
         """Tell whether the isolator rests for this hop; say once when that becomes the rule."""
@@ -361,12 +364,30 @@ class LiveSession:
             self._log(f"caught up: {self._names[0]} isolates again")
         return rest
 
-    def _steady(self, now_s: float) -> bool:
-        """Whether both devices have come to their pace: at first some ask and bring in bursts."""
+    def _ready(self, now_s: float) -> bool:
+        """Whether to begin: both devices keep time, and enough waits for how evenly they do.
+
+        Before the start nobody takes from the output's ring, so it holds what has come since: the
+        unevenness of the input (PulseAudio's pieces may be longer than ours) is all that is
+        missing in the least fill that drift control will see.
+        """
+        late_s = now_s - self._stepped_s - self._device_block_s
+        self._stepped_s = now_s
+        self._unevenness_s = max(self._unevenness_s, min(late_s, UNEVEN_MOST_S))
+        steady = self._steady(now_s)
+        if steady is False:
+            self._unevenness_s = 0.0
+        return bool(steady) and self._full()
+
+    def _steady(self, now_s: float) -> bool | None:
+        """Whether both devices have come to their pace: at first some ask and bring in bursts.
+
+        None: that is not known yet.
+        """
         then_s, in_blocks, out_blocks = self._pace
         elapsed_s = now_s - then_s
         if elapsed_s < STEADY_S:
-            return False
+            return None
         self._pace = (now_s, self._inlet.blocks, self._outlet.blocks)
         expected = elapsed_s / self._device_block_s
         seen = (self._inlet.blocks - in_blocks, self._outlet.blocks - out_blocks)
@@ -377,7 +398,8 @@ class LiveSession:
         return self._outlet.ring.available >= self._goal_frames()
 
     def _goal_frames(self) -> int:
-        return round((self._drift.aim_s + self._block_s) * self.ends.out_rate_hz)
+        uneven_s = 0.0 if self._playing else self._unevenness_s
+        return round((self._drift.aim_s + self._block_s + uneven_s) * self.ends.out_rate_hz)
 
     def _put(self, out: np.ndarray) -> None:
         """Hand sound to the output; before it plays, and while too much waits, only to the brim."""
