@@ -11,6 +11,7 @@ from edgesep.errors import EdgesepError
 from .cli_convert import add_convert, add_quantize
 from .cli_corpus import add_audio, add_corpus, sources_of
 from .cli_curves import add_curves
+from .cli_finetune import add_finetune
 from .cli_score import add_score
 from .convert import KEPT as KEPT
 from .models_page import PAGE, page
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_score(commands)
     add_corpus(commands)
     add_curves(commands)
+    add_finetune(commands)
 
     card = commands.add_parser("card", help="show a model's card, or make MODELS.md of them all")
     card.add_argument("model", nargs="?", help="name or path")

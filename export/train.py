@@ -93,8 +93,10 @@ def compiled_network(recipe: Recipe, optimizer: Any) -> tuple[Any, Any]:
 @contextmanager
 def averaged(model: Any) -> Iterator[None]:
     """Let the model hold the optimizer's averaged weights inside the block."""
+    import keras
+
     live = model.get_weights()
-    model.optimizer.write_averages(model.trainable_variables)
+    keras.Optimizer.finalize_variable_values(model.optimizer, model.trainable_variables)
     model.set_weights(model.get_weights())  # a copy: JAX frees what two variables share
     try:
         yield
@@ -129,9 +131,6 @@ def _optimizer(recipe: Recipe) -> Any:
 
         def finalize_variable_values(self, var_list: Any) -> None:
             pass
-
-        def write_averages(self, var_list: Any) -> None:
-            super().finalize_variable_values(var_list)
 
     settings = recipe.training
     schedule = keras.optimizers.schedules.CosineDecay(

@@ -1,0 +1,389 @@
+"""Adapting a released model to a user's own noise: what is heard, held out, trained, decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+pytest.importorskip("keras", reason="training needs Keras: pip install -e .[export]")
+pytest.importorskip("pesq", reason="fine-tuning measures with pesq: pip install -e .[score]")
+
+import export.adapt as adapting
+import export.finetune as finetuning
+from edgesep.card import read_card
+from edgesep.errors import AudioFileError, EdgesepError, ModelError
+from edgesep.isolator import Isolator
+from export.adapt import Budget, Progress, adapt
+from export.cli import main
+from export.convert import convert, load_weights
+from export.corpus import Corpus
+from export.espeak import synthesize
+from export.feed import Source
+from export.finetune import Base, released
+from export.finetune_report import compare
+from export.mix import MixRanges
+from export.recipe import Recipe, load_recipe
+from export.recordings import GAP_S, Recording, read_recordings, split_in_time
+from export.room import RoomMixer
+from export.talk import talk, without_talk
+from export.voices import read_share
+from tests.helpers import random_weights
+
+RATE_HZ = 16000
+TINY = {
+    "name": "tiny",
+    "network": {"encoder": [4, 6, 8, 10], "context": 8, "dilations": [1, 2], "first_frames": 2},
+    "training": {"batch": 2, "clip_s": 0.6},
+}
+STEPS, STOP_AFTER = 6, 3
+
+
+def machine(seconds: float, rate_hz: int, seed: int = 0) -> np.ndarray:
+    """Return the noise of a motor: a hum with a rattle, (n,)."""
+    time = np.arange(int(seconds * rate_hz)) / rate_hz
+    hum = sum(np.sin(2 * np.pi * 97.0 * k * time) / k for k in range(1, 12))
+    return 0.05 * hum + 0.03 * np.random.default_rng(seed).standard_normal(len(time))
+
+
+def voice(seconds: float, pitch_hz: float) -> np.ndarray:
+    """Return syllables of a buzz up to 8 kHz, (n,)."""
+    time = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    buzz = sum(np.sin(2 * np.pi * pitch_hz * k * time) / k for k in range(1, int(7900 / pitch_hz)))
+    return 0.1 * buzz * (np.sin(2 * np.pi * 3.0 * time) > -0.3)
+
+
+def gliding_voice(seconds: float) -> np.ndarray:
+    """Return syllables whose pitch rises and falls by a third, (n,)."""
+    time = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    phase = 2 * np.pi * np.cumsum(140.0 * 2.0 ** (0.2 * np.sin(2 * np.pi * 0.7 * time))) / RATE_HZ
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 20))
+    return 0.15 * buzz * (np.sin(2 * np.pi * 2.5 * time) > -0.3)
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """noise/: a stereo recording at 48 kHz; speech/: five speakers."""
+    root = tmp_path_factory.mktemp("audio")
+    (root / "noise").mkdir()
+    stereo = np.stack([machine(36.0, 48000), machine(36.0, 48000, 1)], axis=1)
+    soundfile.write(root / "noise" / "motor.wav", stereo, 48000)
+    for i in range(5):
+        (root / "speech" / f"speaker{i}").mkdir(parents=True)
+        for take in range(2):
+            path = root / "speech" / f"speaker{i}" / f"{take}.wav"
+            soundfile.write(path, voice(7.0, 100.0 + 23.0 * i + 3 * take), RATE_HZ)
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return load_recipe(str(path))
+
+
+@pytest.fixture(scope="module")
+def base(recipe: Recipe, audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A model of random weights that stands for a released one."""
+    folder = tmp_path_factory.mktemp("base")
+    weights = random_weights(recipe.graph())
+    np.savez(folder / "tiny.npz", **weights)
+    speech, noise = read_share(audio / "speech", "speech"), read_recordings(audio / "noise")
+    source = Source(folder / "speech.npz", folder / "noise.npz")
+    speech.train.save(source.speech)
+    split_in_time(noise).train.save(source.noise)
+    path = convert(recipe, folder / "tiny.npz", source, folder, {})
+    return Base(recipe, weights, path, read_card(path.with_suffix(".json")))
+
+
+@pytest.fixture
+def command(base: Base, audio: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line but for where it writes; it finds the random model under any name."""
+    monkeypatch.setattr(finetuning, "released", lambda name: base)
+    folders = ["--noise", str(audio / "noise"), "--speech", str(audio / "speech")]
+    return ["finetune", "tiny", *folders, "--clips", "2", "--workers", "0"]
+
+
+@pytest.fixture(scope="module")
+def run(
+    base: Base, audio: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A run ended by Ctrl-C and then gone on with: its folder, and the report after Ctrl-C."""
+    out = tmp_path_factory.mktemp("out")
+    folders = ["--noise", str(audio / "noise"), "--speech", str(audio / "speech")]
+    arguments = ["finetune", "tiny", *folders, "--clips", "2", "--workers", "0"]
+    arguments += ["--steps", str(STEPS), "--keep-anyway", "-o", str(out), "--name", "mine"]
+    real = adapting.batches
+
+    def interrupting(source: Source, recipe: Recipe, first: int, workers: int) -> Iterator[Any]:
+        for number, batch in enumerate(real(source, recipe, first, workers), 1):
+            if number == STOP_AFTER:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "released", lambda name: base)
+        patch.setattr(adapting, "batches", interrupting)
+        assert main(arguments) == 0
+        stopped = json.loads((out / "mine.report.json").read_text())
+        patch.setattr(adapting, "batches", real)
+        assert main(arguments) == 0
+    return out, stopped
+
+
+class TestRecordings:
+    def test_stereo_at_48_khz_keeps_its_length_and_level(self, audio: Path) -> None:
+        (recording,) = read_recordings(audio / "noise")
+        assert len(recording.samples) == 36 * RATE_HZ and recording.samples.dtype == np.int16
+        both = (machine(36.0, 48000) + machine(36.0, 48000, 1)) / 2
+        low = both[np.arange(0, len(both), 3)]  # the hum lies far below, the rattle is halved
+        assert np.std(recording.samples / 32768.0) == pytest.approx(np.std(low), rel=0.15)
+
+    def test_the_end_of_each_is_held_out_after_a_gap(self) -> None:
+        ramp = np.arange(80 * RATE_HZ)
+        counted = Recording("long", (1000 + ramp // RATE_HZ).astype(np.int16))  # seconds
+        split = split_in_time([counted, Recording("short", np.full(RATE_HZ, 900, np.int16))])
+        assert split.train.names == ("long", "short") and split.held_out.names == ("long",)
+        last, first = split.train.samples[: split.train.starts[1]].max(), split.held_out.samples[0]
+        assert first - last >= GAP_S and first == 1060
+        assert split.held_out.samples[-1] == 1079
+
+    def test_of_short_recordings_every_fourth_is_held_out(self) -> None:
+        parts = [Recording(f"{i}", np.full(4 * RATE_HZ, 900, np.int16)) for i in range(9)]
+        split = split_in_time(parts)
+        assert split.held_out.names == ("3", "7") and len(split.train) == 7
+        assert split_in_time(parts[:2]).held_out.names == ("1",)
+
+    def test_silent_files_are_left_out_with_a_line(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        soundfile.write(tmp_path / "off.flac", np.zeros(40 * RATE_HZ), RATE_HZ)
+        with pytest.raises(AudioFileError, match="all recordings are silent"):
+            read_recordings(tmp_path)
+        soundfile.write(tmp_path / "on.ogg", machine(31.0, RATE_HZ), RATE_HZ)
+        assert [item.name for item in read_recordings(tmp_path)] == ["on.ogg"]
+        assert "off.flac: left out: silent" in capsys.readouterr().out
+
+    def test_what_cannot_be_used_is_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(AudioFileError, match="no such folder"):
+            read_recordings(tmp_path / "nowhere")
+        with pytest.raises(AudioFileError, match="no audio in this folder"):
+            read_recordings(tmp_path)
+        soundfile.write(tmp_path / "short.wav", machine(12.0, RATE_HZ), RATE_HZ)
+        with pytest.raises(AudioFileError, match=r"12\.0 s of noise in all, at least 30 s"):
+            read_recordings(tmp_path)
+        (tmp_path / "broken.wav").write_bytes(b"no sound")
+        with pytest.raises(AudioFileError, match=r"broken\.wav"):
+            read_recordings(tmp_path)
+
+
+class TestTalk:
+    def test_a_voice_that_moves_is_talk_and_a_motor_is_not(self) -> None:
+        noise = (32768 * machine(12.0, RATE_HZ)).astype(np.int16)
+        assert talk(noise, np.copy) == []
+        noise[4 * RATE_HZ : 8 * RATE_HZ] += (32768 * gliding_voice(4.0)).astype(np.int16)
+        ((start, stop),) = talk(noise, np.copy)
+        assert 2.0 <= start / RATE_HZ <= 5.0 and 7.0 <= stop / RATE_HZ <= 10.0
+        assert talk(noise, lambda x: x // 8) == []  # the model turns it down: no voice
+
+    def test_talk_is_left_out_and_named_unless_it_is_everywhere(self) -> None:
+        noise = (32768 * machine(12.0, RATE_HZ)).astype(np.int16)
+        spoken = noise.copy()
+        spoken[: 3 * RATE_HZ] += (32768 * gliding_voice(3.0)).astype(np.int16)
+        pair = [Recording("a", noise), Recording("b", spoken)]
+        kept, (line,) = without_talk(pair, np.copy)
+        assert len(kept[0].samples) == len(noise) > len(kept[1].samples)
+        assert line.startswith("b: sounds like talk, left out: 0:00-0:0")
+        crowd = (32768 * (0.1 * machine(9.0, RATE_HZ) + gliding_voice(9.0))).astype(np.int16)
+        kept, (line,) = without_talk([Recording("crowd", crowd)], np.copy)
+        assert len(kept[0].samples) == len(crowd) and "taken for the noise itself" in line
+
+
+class TestWhatIsHeard:
+    def test_held_out_voices_are_not_trained_on(self, audio: Path) -> None:
+        split = read_share(audio / "speech", "speech")
+        voices = [
+            {name.rsplit("_", 1)[0] for name in part.names}
+            for part in (split.train, split.held_out)
+        ]
+        assert not voices[0] & voices[1] and len(voices[0] | voices[1]) == 5
+
+    def test_one_speaker_alone_is_refused(self, audio: Path) -> None:
+        with pytest.raises(AudioFileError, match="of one speaker"):
+            read_share(audio / "speech" / "speaker0", "speech")
+
+    def test_the_share_of_other_noise_is_kept(self) -> None:
+        rng = np.random.default_rng(0)
+        low = (8000 * np.sin(np.arange(4 * RATE_HZ) * 2 * np.pi * 200 / RATE_HZ)).astype(np.int16)
+        white = rng.normal(0, 3000, 4 * RATE_HZ).astype(np.int16)
+        own, other = Corpus.of([low], ["own"]), Corpus.of([white], ["other"])
+        mixer = RoomMixer(own, own, RATE_HZ, MixRanges(), other, share=0.3)
+
+        def crossings(sound: np.ndarray) -> int:
+            return int(np.count_nonzero(np.diff(np.sign(sound))))
+
+        heard = [crossings(mixer._recorded(rng)) > 2000 for _ in range(200)]
+        assert np.mean(heard) == pytest.approx(0.3, abs=0.1)
+
+    def test_speech_can_be_synthesized(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spoken = tmp_path / "espeak-ng"  # stands for the program: writes what it is asked for
+        spoken.write_text('#!/bin/sh\nwhile [ "$1" != -w ]; do shift; done\necho sound >"$2"\n')
+        spoken.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        voices = list(synthesize(tmp_path / "voices").iterdir())
+        assert len(voices) >= 40 and all(len(list(v.iterdir())) == 2 for v in voices)
+        monkeypatch.setenv("PATH", "/nowhere")
+        with pytest.raises(EdgesepError, match="apt install espeak-ng"):
+            synthesize(tmp_path / "more")
+
+
+class TestSchedule:
+    def test_the_rate_rises_then_falls_to_a_hundredth(self) -> None:
+        budget = Budget(60.0, 3e-4, steps=1000)
+        rates = [Progress(step=step).learning_rate(budget) for step in range(1001)]
+        assert max(rates) <= 3e-4 and rates[0] == pytest.approx(3e-4 / 20, rel=1e-3)
+        assert rates[1000] == pytest.approx(3e-6) and np.argmax(rates) == 19
+
+    def test_a_slower_machine_still_ends_in_time(self) -> None:
+        budget = Budget(60.0, 3e-4)
+        slow = Progress(step=40, seconds=60.0, steps_planned=100)
+        assert slow.share(budget) == 1.0
+        assert Progress(step=100, seconds=30.0, steps_planned=100).share(budget) == 1.0
+
+
+def rows(own: float, clean: float, pesq: float = 1.5) -> dict[str, list[dict[str, Any]]]:
+    mixes = [
+        {
+            "kind": "mix",
+            "si_sdr_db_noisy": float(i),
+            "si_sdr_db_out": i + own + 0.01 * (-1) ** i,
+            "pesq_out": pesq,
+            "estoi_out": 0.7,
+        }
+        for i in range(10)
+    ]
+    quiet = [{"kind": "clean", "si_sdr_db_out": clean, "si_sdr_db_noisy": 38.0, "pesq_out": 3.8}]
+    return {"room": [*mixes, *quiet, {"kind": "noise", "attenuation_db": 20.0}]}
+
+
+class TestVerdict:
+    def test_a_sure_gain_is_better(self) -> None:
+        found = compare(rows(5.0, 29.0), rows(6.0, 28.5))
+        assert found.better and found.figures["own_si_sdri_db"].change.mean == pytest.approx(1.0)
+        assert found.after_means()["own noise"]["si_sdri_db"] == pytest.approx(6.0)
+
+    @pytest.mark.parametrize(
+        ("after", "fault"),
+        [
+            (rows(5.0, 29.0), "no sure gain"),
+            (rows(4.0, 29.0), "no sure gain"),
+            (rows(6.0, 27.5), "clean speech"),
+            (rows(6.0, 29.0, pesq=1.45), "PESQ"),
+        ],
+    )
+    def test_no_gain_or_forgetting_is_not(self, after: dict[str, Any], fault: str) -> None:
+        found = compare(rows(5.0, 29.0), after)
+        assert not found.better and fault in " ".join(found.faults)
+
+
+class TestRun:
+    def test_ctrl_c_exports_what_was_reached(self, run: tuple[Path, dict[str, Any]]) -> None:
+        stopped = run[1]["training"]
+        assert stopped["step"] == STOP_AFTER and stopped["interrupted"]
+        assert run[1]["exported"]
+
+    def test_the_same_command_goes_on_to_the_end(self, run: tuple[Path, dict[str, Any]]) -> None:
+        out = run[0]
+        report = json.loads((out / "mine.report.json").read_text())
+        assert report["training"]["step"] == STEPS and not report["training"]["interrupted"]
+        assert report["figures"]["own_pesq"]["clips"] == 2
+        assert sorted(path.name for path in out.iterdir()) == [
+            "mine.json",
+            "mine.npz",
+            "mine.report.json",
+            "mine.tflite",
+        ]
+
+    def test_it_ends_where_an_uninterrupted_training_ends(
+        self, run: tuple[Path, dict[str, Any]], base: Base, audio: Path, tmp_path: Path
+    ) -> None:
+        sound = finetuning.Sound(
+            split_in_time(read_recordings(audio / "noise")), read_share(audio / "speech", "speech")
+        )
+        plan = finetuning.Plan("mine")
+        source = finetuning._source(sound, plan, tmp_path)
+        recipe = finetuning._adapted_recipe(base, plan)
+        budget = Budget(1.0, plan.learning_rate, STEPS)
+        whole, _ = adapt(recipe, base.weights, source, tmp_path, budget, workers=0)
+        resumed = load_weights(run[0] / "mine.npz")
+        assert any(np.abs(whole[key] - base.weights[key]).max() > 1e-6 for key in whole)
+        for key, values in whole.items():
+            np.testing.assert_allclose(resumed[key], values, atol=1e-5, err_msg=key)
+
+    def test_the_model_runs_and_says_where_it_comes_from(
+        self, run: tuple[Path, dict[str, Any]], base: Base
+    ) -> None:
+        path = run[0] / "mine.tflite"
+        card = read_card(path.with_suffix(".json"))
+        assert card.name == "mine" and card.training["from"]["sha256"] == base.card.sha256
+        assert card.training["seed"] == 1 and card.training["minutes"] >= 0.0
+        assert set(card.scores["exact"]) == {"seed", "own noise", "speech at 40 dB"}
+        isolator = Isolator(str(path))
+        assert not isolator.process(np.zeros(isolator.hop_samples, np.int16)).any()
+
+    def test_another_model_of_that_name_is_not_overwritten(
+        self,
+        run: tuple[Path, dict[str, Any]],
+        command: list[str],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert main([*command, "--steps", "5", "-o", str(run[0]), "--name", "mine"]) == 1
+        assert "there is a model of this name already" in capsys.readouterr().err
+
+    def test_what_is_not_better_is_not_exported(
+        self,
+        command: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def learn_nothing(recipe: Recipe, weights: Any, *others: Any) -> Any:
+            return dict(weights), Progress(step=1)
+
+        monkeypatch.setattr(finetuning, "adapt", learn_nothing)
+        assert main([*command, "--steps", "1", "-o", str(tmp_path)]) == 1
+        assert "nothing exported" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["tiny-noise.report.json"]
+        assert not json.loads((tmp_path / "tiny-noise.report.json").read_text())["exported"]
+
+    def test_bad_arguments_are_one_line(
+        self, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for extra, said in (
+            (["--speech", ""], "LibriSpeech"),
+            (["--learning-rate", "0.0015"], "--learning-rate 0.0015: use a value"),
+            (["--minutes", "0"], "--minutes 0: use a value"),
+            (["--minutes", "1"], "are left to train: give"),
+        ):
+            assert main([*command, *extra, "-o", str(tmp_path)]) == 1, extra
+            error = capsys.readouterr().err
+            assert said in error and error.count("\n") == 1
+
+    def test_only_released_models_can_be_adapted(self) -> None:
+        with pytest.raises(ModelError, match="did you mean 'small-16ms'"):
+            released("small-16")
+        assert released("small-16ms").recipe.name == "small-16ms"
+        with pytest.raises(ModelError, match="float weights"):
+            released(str(replace(released("small-16ms")).path))
