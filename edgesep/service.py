@@ -64,12 +64,20 @@ def install(config: Path | None, board: str | None, assignments: Sequence[str]) 
     """Write the unit, and enable and start it. Raises EdgesepError; returns the unit's path."""
     text = unit_text(config, board, assignments)
     path = unit_path()
+    before = path.read_text(encoding="utf-8") if path.exists() else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise EdgesepError(f"{path}: cannot be written ({error.strerror})") from error
-    _systemctl("daemon-reload")
+    try:
+        _systemctl("daemon-reload")
+    except EdgesepError:  # no systemd for this user: leave things as they were
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before, encoding="utf-8")
+        raise
     _systemctl("enable", NAME)
     _systemctl("restart", NAME)
     return path

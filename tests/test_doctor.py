@@ -249,6 +249,17 @@ def test_the_service_is_installed_and_removed(systemctl, tmp_path, monkeypatch, 
     assert "active" in capsys.readouterr().out
 
 
+def test_without_systemd_no_unit_is_left_behind(tmp_path, monkeypatch, capsys):
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho no bus >&2\nexit 1\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["service", "install"]) == 1
+    assert "daemon-reload failed: no bus" in capsys.readouterr().err
+    assert not unit_path().exists()
+
+
 def test_wrong_settings_are_found_before_the_journal_has_them(systemctl, tmp_path, capsys):
     (tmp_path / "live.yaml").write_text("separation:\n  wett: 0.9\n")
     assert main(["service", "install", str(tmp_path / "live.yaml")]) == 2
