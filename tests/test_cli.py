@@ -220,6 +220,7 @@ def test_control_c_ends_a_pipe_quietly(model):
         [sys.executable, "-m", "edgesep", "pipe", "--model", model],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=environment(), bufsize=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's "&" ignores it
     )  # fmt: skip
     assert run.stdin is not None and run.stdout is not None and run.stderr is not None
     with run:

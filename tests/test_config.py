@@ -125,7 +125,7 @@ def test_every_field_has_one_key():
         ("separation:\n  wet: !!int half\n", "2:8: separation.wet is 'half', which is no value"),
         ("separation:\n  wet: " + 5000 * "9", "2:8: separation.wet is '999"),
         ("? [audio]\n: 1\n", "1:3: a name is needed before the colon in the file"),
-        (3000 * "[", "not settings: nested too deeply"),
+        (600 * "[", "not settings: nested too deeply"),
     ],
 )
 def test_errors_in_yaml_have_a_place(tmp_path, text, expected):

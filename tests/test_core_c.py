@@ -45,7 +45,7 @@ def test_sanitizers_find_nothing_in_streams(sanitized: Path) -> None:
     assert result == b"".join(core_jobs.stream_result(s, "numpy") for s in streams)
 
 
-def test_bad_arguments_get_status_codes(sanitized: Path) -> None:
+def test_sanitizers_find_nothing_where_bad_arguments_get_status_codes(sanitized: Path) -> None:
     done = subprocess.run([str(sanitized), "check"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -72,6 +72,7 @@ def test_the_core_needs_nothing_but_memory_copies(tmp_path: Path) -> None:
     assert not [name for kind, name in symbols if kind in "BbDdC"]
 
 
+@pytest.mark.slow
 def test_a_missing_compiler_does_not_fail_the_install(tmp_path: Path) -> None:
     pytest.importorskip("setuptools")
     pytest.importorskip("cffi")

@@ -51,7 +51,7 @@ def test_sanitizers_find_nothing(sanitized: Path, model: Path) -> None:
         assert result == network_jobs.masks(model, features).tobytes()
 
 
-def test_bad_arguments_get_status_codes(sanitized: Path) -> None:
+def test_sanitizers_find_nothing_where_bad_arguments_get_status_codes(sanitized: Path) -> None:
     done = subprocess.run([str(sanitized), "check"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
