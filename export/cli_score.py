@@ -17,6 +17,7 @@ from .cli_corpus import add_audio, sources_of
 if TYPE_CHECKING:
     import numpy as np
 
+    from .recipe import Recipe
     from .score import Clip, Map
     from .score_report import System
 
@@ -115,6 +116,8 @@ def _score(args: argparse.Namespace) -> None:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     """Say before the work what could not be done after it."""
+    from .score import libraries
+
     if args.clips < 3 or args.workers < 1 or args.spectrograms < 0:
         raise EdgesepError("--clips is 3 at least, --workers 1, --spectrograms 0")
     if not args.model:
@@ -122,6 +125,12 @@ def _check_arguments(args: argparse.Namespace) -> None:
             raise EdgesepError("--into-card and --beside need a MODEL")
         if not args.outputs and not args.keep:
             raise EdgesepError("name a MODEL, or --outputs DIR, or --keep DIR for the clips alone")
+    if args.model or args.outputs:
+        libraries()  # refuses where PESQ or STOI is missing
+    if args.plots:
+        from .plots import figure
+
+        figure(1, 1, 1.0, 1.0)  # refuses where matplotlib is missing
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
@@ -173,13 +182,24 @@ def _process(args: argparse.Namespace, engine: str) -> Callable[[Path, Path], No
 def _isolate_float(model: str, weights_path: Path | None, noisy: Path, out: Path) -> None:
     from .convert import KEPT, check_weights, load_weights
     from .float_path import isolate_folder_float
-    from .recipe import load_recipe
 
-    recipe = load_recipe(model)
+    recipe = _recipe_of(model)
     path = weights_path or KEPT / f"{recipe.name}.npz"
     weights = load_weights(path)
     check_weights(recipe.graph(), weights, path)
     isolate_folder_float(recipe.graph(), weights, recipe.frame.contract(), noisy, out)
+
+
+def _recipe_of(model: str) -> Recipe:
+    """Return the recipe of a name, or the one that the card of a .tflite file tells."""
+    from edgesep.models import find_model
+
+    from .recipe import load_recipe
+
+    if not model.endswith(".tflite"):
+        return load_recipe(model)
+    card = find_model(model)[1]
+    return load_recipe(str(card.training.get("recipe", card.name)))
 
 
 def _measure_all(

@@ -198,7 +198,7 @@ def _output_quality(job: tuple[Clip, np.ndarray]) -> dict[str, float]:
 
 
 def _quality(sound: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-    pesq, stoi = _libraries()
+    pesq, stoi = libraries()
     with _same_random_numbers():
         estoi = stoi(clean.astype(float), sound.astype(float), RATE_HZ, extended=True)
     return {
@@ -219,7 +219,8 @@ def _same_random_numbers() -> Iterator[None]:
         np.random.set_state(before)
 
 
-def _libraries() -> tuple[Any, Any]:
+def libraries() -> tuple[Any, Any]:
+    """Return `pesq` and `stoi`. Raises EdgesepError, with what to install, where one is missing."""
     try:
         from pesq import pesq
         from pystoi import stoi

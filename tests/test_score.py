@@ -10,15 +10,22 @@ import numpy as np
 import pytest
 import soundfile
 
+from edgesep.card import read_card
 from edgesep.errors import AudioFileError
+from edgesep.features import signal_features
 from export.cli import main
+from export.convert import convert
 from export.corpus import RATE_HZ, Corpus
 from export.feed import Source
 from export.outputs import advance, delay_of, read_outputs
+from export.quantization import save_quantization
+from export.quantize import calibrate
+from export.recipe import load_recipe
 from export.score import Clip, cost, input_quality, mapping, measure, score, summary, write_clips
 from export.score_plots import chosen_clips
 from export.score_report import COLUMNS, System, bars, score_table
 from export.speech_parts import fricatives, kept_db, onsets
+from tests.helpers import random_weights
 from tests.signals import speech_like
 
 SECONDS = 2
@@ -247,6 +254,40 @@ class TestCommandLine:
         assert document["summary"]["mixes"]["si_sdri_db"] == pytest.approx(6.0, abs=0.3)
         assert document["beside"]["none"]["summary"]["mixes"]["si_sdri_db"] == 0.0
         assert {path.name for path in plots.iterdir()} == {"scores.png", "000_mix.png"}
+
+    def test_int8_is_scored_beside_its_own_float(
+        self,
+        arguments: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        pytest.importorskip("ai_edge_litert", reason="writing a .tflite needs ai-edge-litert")
+        (tmp_path / "tiny.yaml").write_text(
+            "name: tiny\nnetwork: {encoder: [6, 8, 10, 12], context: 16, dilations: [1, 2]}\n"
+        )
+        monkeypatch.setattr("export.recipe.RECIPES", tmp_path)
+        recipe = load_recipe("tiny")
+        graph, contract = recipe.graph(), recipe.frame.contract()
+        weights, weights_path = random_weights(graph), tmp_path / "weights.npz"
+        np.savez(weights_path, **weights)  # type: ignore[arg-type]
+        ranges = calibrate(graph, weights, [signal_features(speech(), contract)])
+        saved = tmp_path / "quantization.json"
+        save_quantization(saved, "tiny", weights, ranges, [], [], [])
+        path = convert(recipe, weights_path, None, tmp_path, {"recipe": "tiny"}, saved)
+        more = ["--beside", "float", "--weights", str(weights_path), "--into-card"]
+        report = tmp_path / "score.json"
+        assert main([*arguments, str(path), *more, "--json", str(report)]) == 0
+        assert "SI-SDR lost against float" in capsys.readouterr().out
+        document = json.loads(report.read_text())
+        lost = document["loses_against"]["int8"]["si_sdr_db"]
+        means = [
+            found["summary"]["mixes"]["si_sdr_db_out"]
+            for found in (document["beside"]["float"], document)
+        ]
+        assert lost == pytest.approx(means[0] - means[1]) and abs(lost) < 3.0 and lost != 0.0
+        scores = read_card(path.with_suffix(".json")).scores
+        assert scores["exact"]["mixes"]["clips"] == scores["float"]["mixes"]["clips"] == 3
 
     def test_clips_alone_are_for_other_systems(self, arguments: list[str], tmp_path: Path) -> None:
         keep = tmp_path / "kept"
