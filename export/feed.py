@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import signal
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from .corpus import Corpus
 from .files import write_whole
 from .mix import Mixer
 from .recipe import Recipe
+from .workers import end_with_parent, start
 
 QUEUE_BATCHES = 8
 WAIT_S = 5.0  # for a batch, before a look at whether anybody is making it
@@ -144,7 +144,7 @@ def _work(
     step: int,
     queue: Any,
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains
+    end_with_parent()
     mixer, index = source.mixer(recipe), first
     make = pool.batch if pool else make_batch
     while True:
@@ -181,15 +181,15 @@ def batches(
         )
         for i, queue in enumerate(queues)
     ]
-    for process in processes:
-        process.start()
     try:
+        start(processes)
         while True:
             for queue, process in zip(queues, processes, strict=True):
                 yield as_floats(*_receive(queue, process))
     finally:
         for process in processes:
-            process.terminate()
+            if process.pid is not None:  # else Ctrl-C came before it was started
+                process.terminate()
 
 
 def _receive(queue: Any, process: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,7 @@ from .levels import active_rms, rms, to_int16
 from .measure import si_sdr_db
 from .outputs import advance, read_outputs
 from .speech_parts import fricatives, kept_db, onsets
+from .workers import end_with_parent
 
 CLIP_S = 6.0
 LEVEL_DBFS = (-32.0, -20.0)
@@ -148,7 +149,7 @@ def mapping(workers: int) -> Iterator[Map]:
         yield map
         return
     context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         yield pool.map
 
 
