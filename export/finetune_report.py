@@ -17,6 +17,8 @@ Rows = dict[str, list[dict[str, Any]]]
 
 FORGOTTEN_DB = 1.0  # clean speech may lose so much SI-SDR, mixtures with other noise half of it
 PESQ_LOST = 0.02
+OTHER_PESQ_LOST = 0.03  # what int8 may cost a model, and what goes along with half a dB of SI-SDR
+PAUSES_LOST_DB = 3.0  # twice the noise power where nobody speaks: SI-SDR of mixtures hardly sees it
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,10 @@ def _faults(figures: dict[str, Figure]) -> list[str]:
         )
     limits = {
         "own_pesq": (PESQ_LOST, "PESQ in your noise"),
+        "own_attenuation_db": (PAUSES_LOST_DB, "attenuation of your noise alone, dB,"),
         "clean_si_sdr_db": (FORGOTTEN_DB, "SI-SDR of clean speech, dB,"),
         "other_si_sdri_db": (FORGOTTEN_DB / 2.0, "SI-SDR improvement in other noise, dB,"),
+        "other_pesq": (OTHER_PESQ_LOST, "PESQ in other noise"),
     }
     for key, (limit, what) in limits.items():
         if key in figures and figures[key].change.mean < -limit:
