@@ -18,13 +18,11 @@ from edgesep.config import (
 from edgesep.errors import SettingsError
 from edgesep.keys import ALL_KEYS
 from edgesep.live_settings import LiveSettings
-from edgesep.models import DEFAULT_MODEL as MODELS_DEFAULT
 from edgesep.settings import Settings
 
 
 def test_every_setting_has_a_key():
     assert set(KEYS.values()) == {field.name for field in dataclasses.fields(Settings)} | {"model"}
-    assert DEFAULT_MODEL == MODELS_DEFAULT
     assert Config.from_keys({}) == Config(DEFAULT_MODEL, Settings())
 
 

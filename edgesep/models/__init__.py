@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgesep.card import Card, read_card
 from edgesep.errors import ModelError, unknown_name
+from edgesep.keys import DEFAULT_MODEL
 from edgesep.small_file import NotSmall, read_small
 from edgesep.user_folders import data_folder
 
@@ -20,7 +21,6 @@ __all__ = [
     "user_models",
 ]
 
-DEFAULT_MODEL = "small-16ms"
 FOLDER_VARIABLE = "EDGESEP_MODELS"
 """Environment variable that names the folder of the user's own models."""
 MAX_MODEL_BYTES = 1 << 28
