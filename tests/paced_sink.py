@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
 import time
 from pathlib import Path
 
-from tests.soundserver import SoundServer
+from tests.soundserver import PLAYER_PRIORITY, SoundServer
 
 RATE_HZ, FRAME_BYTES = 48000, 4
 PIPE_BYTES = 4096  # 21 ms; the kernel's own 64 KiB would be a third of a second
@@ -22,6 +23,8 @@ class PacedSink:
         self._server, self._path = server, folder / "speaker.fifo"
         self._rate_hz = RATE_HZ * (1 + ppm * 1e-6)
         self._ending = threading.Event()
+        self.worst_ms = 0.0
+        """How late it looked after its pipe, at the most: such a loudspeaker keeps no time."""
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> PacedSink:
@@ -43,8 +46,14 @@ class PacedSink:
 
     def _read(self) -> None:
         """Take what a loudspeaker of this clock would have played by now."""
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PLAYER_PRIORITY))
         began, taken = time.monotonic(), 0
+        looked = began
         while not self._ending.wait(NAP_S):
+            now = time.monotonic()
+            self.worst_ms = max(self.worst_ms, 1000 * (now - looked - NAP_S))
+            looked = now
             due = int((time.monotonic() - began) * self._rate_hz) - taken
             try:
                 got = len(os.read(self._pipe, due * FRAME_BYTES)) // FRAME_BYTES if due > 0 else 0

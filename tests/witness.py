@@ -59,12 +59,16 @@ class Witness:
             nap.send_signal(2)
         self.worst_ms = max(float(nap.communicate(timeout=10)[0]) for nap in self._naps)
 
+    def expect(self, held: bool, what: str) -> None:
+        """Fail with `what` unless it held; skip, and say so, where the machine was busy."""
+        if not held and self.worst_ms > LATE_MS:
+            pytest.skip(
+                f"the machine is too busy for sound: naps of {1000 * NAP_S:g} ms ended up to "
+                f"{self.worst_ms:.1f} ms late; {what}"
+            )
+        assert held, f"{what}; naps ended {self.worst_ms:.1f} ms late at the most"
+
     def nothing_lost(self, figures: dict, *names: str) -> None:
         """Fail when sound was lost; skip, and say why, where the machine was busy meanwhile."""
         lost = {name: figures[name] for name in names or LOSSES if figures[name]}
-        if lost and self.worst_ms > LATE_MS:
-            pytest.skip(
-                f"the machine is too busy for sound: naps of {1000 * NAP_S:g} ms ended up to "
-                f"{self.worst_ms:.1f} ms late; lost: {lost}"
-            )
-        assert not lost, f"lost {lost}; naps ended {self.worst_ms:.1f} ms late at the most"
+        self.expect(not lost, f"lost: {lost}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -174,6 +175,7 @@ class LiveSession:
         self._closed = False
         self._playing = False
         self._skipping = False
+        self._settling_hops = 0  # until a seam in the input has left the path
         self._seen_starvations = 0
         self._dropped_hops = 0
         self._times_s = np.zeros(TIMES_KEPT)
@@ -323,11 +325,13 @@ class LiveSession:
         started = time.perf_counter()
         path, outlet = self._path, self._outlet
         rest = self._decide(len(block), started)
-        silent = self._muted or self._skipping or self._ending.is_set()
+        silent = self._muted or self._skipping or self._ending.is_set() or self._settling_hops > 0
+        self._settling_hops = max(0, self._settling_hops - 1)
+        was_closed = path.fader.closed
         path.fader.open = self._playing and not silent
         hops = path.hops
         out = path.push(block, self._drift.stretch, rest=rest)
-        self._put(out)
+        self._put(out, spare=was_closed and path.fader.closed)
         took_s = time.perf_counter() - started
         if path.hops > hops and not rest:
             self._guard.spent(path.dry_wet.cost_s)
@@ -401,9 +405,12 @@ class LiveSession:
         uneven_s = 0.0 if self._playing else self._unevenness_s
         return round((self._drift.aim_s + self._block_s + uneven_s) * self.ends.out_rate_hz)
 
-    def _put(self, out: np.ndarray) -> None:
-        """Hand sound to the output; before it plays, and while too much waits, only to the brim."""
-        if self._full() and (not self._playing or (self._skipping and self._path.fader.closed)):
+    def _put(self, out: np.ndarray, *, spare: bool) -> None:
+        """Hand sound to the output; before it plays, and while too much waits, only to the brim.
+
+        spare: nothing is in it; the fader has been closed for longer than the limiter looks ahead.
+        """
+        if self._full() and (not self._playing or (self._skipping and spare)):
             self._dropped_hops += self._playing
             return
         self._outlet.write(out)
@@ -412,7 +419,8 @@ class LiveSession:
         """Throw away input that is too old to be played, between a fade out and a fade in."""
         ring = self._inlet.ring
         if not self._playing:
-            ring.skip(max(0, ring.available - 2 * hop_frames))
+            if ring.skip(max(0, ring.available - 2 * hop_frames)):
+                self._settle()
             return
         waits_s = (ring.available - hop_frames) / self.ends.in_rate_hz
         ready_s = self._outlet.ring.available / self.ends.out_rate_hz
@@ -420,10 +428,18 @@ class LiveSession:
             self._skipping = True
         if self._skipping and self._path.fader.closed:
             dropped = ring.skip(max(0, ring.available - hop_frames))
-            self._dropped_hops += dropped // hop_frames
+            self._dropped_hops += -(-dropped // hop_frames)
+            if dropped:
+                self._settle()
             if not self._full():
                 self._skipping = False
                 self._drift.jumped()
+
+    def _settle(self) -> None:
+        """Stay silent until the seam, where input is missing, has come out at the other end."""
+        path = self._path
+        through_s = path.algorithm_s + path.resampling_s + path.lookahead_s
+        self._settling_hops = math.ceil(through_s / self._hop_s) + 1
 
     def _steer(self, elapsed_s: float) -> None:
         outlet = self._outlet
