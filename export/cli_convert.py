@@ -50,6 +50,9 @@ def add_convert(commands: Any) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("edgesep/models"), metavar="DIR", help="%(default)s"
     )
+    parser.add_argument(
+        "--version", default="1", metavar="TEXT", help="of the model, for its card (%(default)s)"
+    )
     parser.add_argument("--note", default="", help="what the card says of the training")
     parser.add_argument(
         "--check",
@@ -91,7 +94,7 @@ def _convert(args: argparse.Namespace) -> None:
     weights = _weights_of(args, recipe.name)
     source = None if args.quantization else sources_of(args)["train"]
     training = {"recipe": recipe.name, "note": args.note}
-    convert(recipe, weights, source, args.out, training, args.quantization)
+    convert(recipe, weights, source, args.out, training, args.quantization, args.version)
 
 
 def _check(path: Path) -> None:

@@ -44,10 +44,12 @@ def convert(
     folder: Path,
     training: dict[str, object],
     quantization: Path | None = None,
+    version: str = "1",
 ) -> Path:
     """Quantize, write model and card into `folder`, run both; return the model's path.
 
     source: sound to calibrate with. quantization: what `quantize` wrote, instead of any sound.
+    version: of the model, for its card.
     Raises ModelError where the weights do not belong to the recipe, the quantization not to the
     weights, or the graph breaks the model contract, or for a teacher; then nothing is written.
     """
@@ -67,7 +69,7 @@ def convert(
         raise ModelError("convert calibrates with sound, or packs what `quantize` wrote: name one")
     qgraph = quantize(graph, weights, ranges, recipe.name)
     content = write_tflite(qgraph)
-    card = make_card(recipe, graph, qgraph, content, training)
+    card = make_card(recipe, graph, qgraph, content, training, version)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder) as scratch:
         trial = Path(scratch) / f"{recipe.name}.tflite"
@@ -117,7 +119,12 @@ def check_weights(graph: Graph, weights: dict[str, np.ndarray], path: Path) -> N
 
 
 def make_card(
-    recipe: Recipe, graph: Graph, qgraph: QGraph, content: bytes, training: dict[str, object]
+    recipe: Recipe,
+    graph: Graph,
+    qgraph: QGraph,
+    content: bytes,
+    training: dict[str, object],
+    version: str = "1",
 ) -> Card:
     """Return the card of a model file's content."""
     tensors = qgraph.by_name()
@@ -128,7 +135,7 @@ def make_card(
         states.append(StateSpec(name, taps, dilation, width, channels, column))
     return Card(
         name=recipe.name,
-        version="1",
+        version=version,
         sha256=hashlib.sha256(content).hexdigest(),
         contract=recipe.frame.contract(),
         states=tuple(states),

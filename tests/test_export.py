@@ -268,8 +268,11 @@ class TestTrainConvertRun:
     def test_convert_writes_a_model_that_runs(
         self, recipe: Recipe, sources: dict[str, Source], trained: Path, tmp_path: Path
     ) -> None:
-        path = convert(recipe, trained, sources["train"], tmp_path, {"data": "generated"})
+        path = convert(
+            recipe, trained, sources["train"], tmp_path, {"data": "generated"}, version="2"
+        )
         card = read_card(path.with_suffix(".json"))
+        assert card.version == "2"
         assert card.parameters == recipe.graph().parameters()
         assert card.training == {"data": "generated"}
         isolator = Isolator(str(path))
