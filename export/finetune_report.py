@@ -15,6 +15,7 @@ from .score import half_width
 Rows = dict[str, list[dict[str, Any]]]
 """Test set ("room", "other") -> rows of `score.score`."""
 
+LEAST_GAIN_DB = 0.1  # another calibration alone moves SI-SDR by some hundredths
 FORGOTTEN_DB = 1.0  # clean speech may lose so much SI-SDR, mixtures with other noise half of it
 PESQ_LOST = 0.02
 OTHER_PESQ_LOST = 0.03  # what int8 may cost a model, and what goes along with half a dB of SI-SDR
@@ -115,10 +116,10 @@ def _value(key: str, row: dict[str, Any]) -> float:
 def _faults(figures: dict[str, Figure]) -> list[str]:
     gain = figures["own_si_sdri_db"].change
     faults = []
-    if gain.mean - gain.ci95 <= 0.0:
+    if gain.mean < LEAST_GAIN_DB or gain.mean <= gain.ci95:
         faults.append(
             f"in your noise SI-SDR changes by {gain.mean:+.2f} +- {gain.ci95:.2f} dB, "
-            "which is no sure gain"
+            f"which is no sure gain of {LEAST_GAIN_DB:g} dB"
         )
     limits = {
         "own_pesq": (PESQ_LOST, "PESQ in your noise"),

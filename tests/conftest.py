@@ -1,10 +1,23 @@
-"""Fixtures of the tests on a real sound system."""
+"""Fixtures of the tests on a real sound system, and how networks are compiled in all tests."""
+
+import os
+import tempfile
 
 import pytest
 
 from tests.helpers import write_random_model
 from tests.live_jobs import Run
 from tests.soundserver import start_server
+
+# Compiling takes most of the time of tests that train: less thoroughly, and every network once.
+_compiled = tempfile.TemporaryDirectory(prefix="edgesep-compiled-")
+for _name, _value in (
+    ("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"),
+    ("JAX_COMPILATION_CACHE_DIR", _compiled.name),
+    ("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0"),
+    ("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1"),
+):
+    os.environ.setdefault(_name, _value)
 
 
 @pytest.fixture(scope="session")

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("keras", reason="training needs Keras: pip install -e .[export]")
+pytest.importorskip("scipy", reason="mixing needs SciPy: pip install -e .[export]")
+pytest.importorskip("tqdm", reason="reading folders needs tqdm: pip install -e .[export]")
 
 from export.convert import load_weights
 from export.feed import Source
 from export.recipe import Recipe
 from export.train import train
 from tests.training_jobs import tiny_recipe, tiny_source
+
+pytestmark = [  # find_spec: where slow tests are left out, Keras is not imported
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("keras") is None, reason="training needs Keras: pip install -e .[export]"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
