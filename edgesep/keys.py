@@ -51,7 +51,7 @@ _ROWS = (
     Key("separation.wet", "settings", "wet", "number", "0 to 1", "share of the isolated signal"),
     Key("separation.output", "settings", "output", "text", "speech, background", "what comes out"),
     Key("separation.latency_ms", "settings", "latency_ms", "number",
-        "ms; 10, 12 or 16 for a 16 ms model", "shorter fade; none: the model's own"),
+        "ms; 10, 12, 16 with hops of 8 ms, 6, 8 with 4", "shorter fade; none: the model's own"),
     Key("audio.input.device", "live", "input_device", "text",
         "name, part of it, or index", "the microphone"),
     Key("audio.input.rate_hz", "live", "input_rate_hz", "number",
