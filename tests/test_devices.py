@@ -1,6 +1,9 @@
 """Finding a device by what people type, and what happens without PortAudio."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from edgesep.audio.live_session import open_devices
 from edgesep.cli import main
 from edgesep.errors import DeviceError
 from edgesep.live_settings import LiveSettings
+from tests.helpers import write_random_model
 
 DEVICES = [
     Device(0, "USB Audio: - (hw:1,0)", "ALSA", 2, 2, 48000),
@@ -74,3 +78,23 @@ def test_without_pyaudio_one_line_says_what_to_install(monkeypatch, capsys):
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert "pip install 'edgesep[audio]'" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("cause", "fix"),
+    [
+        ("raise ModuleNotFoundError(\"No module named 'pyaudio'\")", "portaudio19-dev"),
+        ("print('no!'); raise ImportError('libportaudio.so.2: not there')", "libportaudio2"),
+    ],
+)
+def test_run_does_not_wait_for_a_package(tmp_path, cause, fix):
+    """Devices are waited for; what has to be installed first never comes by itself."""
+    (tmp_path / "pyaudio.py").write_text(cause)
+    model = write_random_model(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgesep", "run", "--socket", "off", "--set", f"model.name={model}"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "apt install" in done.stderr and fix in done.stderr

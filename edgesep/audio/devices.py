@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 from edgesep.audio.portaudio_native import NativeCallback, NativePortAudio
-from edgesep.errors import DeviceError
+from edgesep.errors import DeviceError, one_line
 
-__all__ = ["Device", "PortAudio", "Stream", "find_device"]
+__all__ = ["Device", "PortAudio", "Stream", "find_device", "require_pyaudio"]
 
 PYAUDIO_MISSING = (
     "live sound needs PyAudio: apt install gcc python3-dev portaudio19-dev, "
     "then pip install 'edgesep[audio]'"
+)
+PORTAUDIO_MISSING = (
+    "PyAudio does not load ({}): apt install libportaudio2, or install PyAudio again"
 )
 Callback = Callable[[Any, int, Any, int], tuple[bytes | None, int]]
 """PyAudio's stream callback: (samples in, frames, times, status flags) -> (samples out, what)."""
@@ -87,7 +91,7 @@ class PortAudio:
     """
 
     def __init__(self) -> None:
-        self._pyaudio = _import_pyaudio()
+        self._pyaudio = require_pyaudio()
         try:
             with _silent_stderr():  # ALSA reports every device that it does not find
                 self._session = self._pyaudio.PyAudio()
@@ -191,11 +195,15 @@ class Stream:
             pass  # the device has gone: there is nothing left to give back
 
 
-def _import_pyaudio() -> Any:
+def require_pyaudio() -> Any:
+    """Return the module `pyaudio`. Raises DeviceError with what to install; waiting is no help."""
     try:
-        import pyaudio
-    except ImportError as error:
+        with redirect_stdout(StringIO()):  # where PyAudio says what it then raises
+            import pyaudio
+    except ModuleNotFoundError as error:
         raise DeviceError(PYAUDIO_MISSING) from error
+    except ImportError as error:  # it is there, and a library that it is linked with is not
+        raise DeviceError(PORTAUDIO_MISSING.format(one_line(str(error)))) from error
     return pyaudio
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgesep.audio.devices import PortAudio
+from edgesep.audio.devices import PortAudio, require_pyaudio
 from edgesep.audio.live_path import channels_inside
 from edgesep.audio.live_session import Counters, LiveSession
 from edgesep.audio.priority import ordinary
@@ -31,12 +31,14 @@ class LiveLoop:
 
     log: takes a line for people. recorder: gets what goes in and out.
     Raises ModelError, EngineError or SettingsError when the isolator cannot be opened, and
-    DeviceError when a device is missing that the settings do not want to wait for.
+    DeviceError when a device is missing that the settings do not want to wait for, and where there
+    is no PyAudio or PortAudio to look for it.
     """
 
     def __init__(
         self, config: Config, log: Callable[[str], None], recorder: Recorder | None = None
     ) -> None:
+        require_pyaudio()
         self._config = config
         self._log = log
         self._recorder = recorder
