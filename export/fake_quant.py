@@ -12,7 +12,7 @@ import numpy as np
 
 from .float_model import Weights, apply_layer
 from .graph import Graph
-from .qgraph import QGraph, QTensor
+from .qgraph import BIAS, WEIGHTS, QGraph, QTensor
 from .quantize import tensor_names
 
 
@@ -63,7 +63,7 @@ def _real_weights(graph: Graph, tensors: Mapping[str, QTensor]) -> dict[str, np.
     for layer in graph.layers.values():
         if not layer.has_weights:
             continue
-        kernel, bias = (tensors[f"{layer.name}.{part}"] for part in ("weights", "bias"))
+        kernel, bias = (tensors[layer.name + part] for part in (WEIGHTS, BIAS))
         assert kernel.data is not None and bias.data is not None
         if layer.kind == "conv":
             values = kernel.data.transpose(1, 2, 3, 0) * kernel.scales

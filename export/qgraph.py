@@ -20,6 +20,7 @@ FEATURES = "features"
 MASK = "mask"
 TAPS_PREFIX = "taps."
 COLUMN_PREFIX = "column."
+WEIGHTS, BIAS = ".w", ".b"  # of a layer; short: names take a thirtieth of the smallest model's file
 FEATURES_SCALE = 1.0 / 32.0
 MASK_SCALE = 1.0 / 256.0
 MASK_ZERO_POINT = -128

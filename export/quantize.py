@@ -13,7 +13,16 @@ import numpy as np
 
 from .float_model import Weights, activations
 from .graph import INPUT, OUTPUT, Graph, Layer
-from .qgraph import FEATURES_SCALE, MASK_SCALE, MASK_ZERO_POINT, QGraph, QOp, QTensor
+from .qgraph import (
+    BIAS,
+    FEATURES_SCALE,
+    MASK_SCALE,
+    MASK_ZERO_POINT,
+    WEIGHTS,
+    QGraph,
+    QOp,
+    QTensor,
+)
 
 LOGITS_SCALE = 1.0 / 16.0
 TAIL = 2e-5
@@ -144,10 +153,10 @@ class _Builder:
         shape = [1] * 4
         shape[axis] = -1
         steps = np.clip(np.round(kernel / scale.reshape(shape)), -WEIGHT_STEPS, WEIGHT_STEPS)
-        name = f"{layer.name}.weights"
+        name = layer.name + WEIGHTS
         self.tensors[name] = QTensor(name, kernel.shape, scale, 0, steps.astype(np.int8), axis)
         bias_scale = (np.float32(input_scale) * scale).astype(np.float32)
-        bias_name = f"{layer.name}.bias"
+        bias_name = layer.name + BIAS
         data = np.round(bias / bias_scale).astype(np.int32)
         self.tensors[bias_name] = QTensor(bias_name, data.shape, bias_scale, 0, data)
         return name, bias_name

@@ -23,7 +23,7 @@ from .feed import Source, make_batch
 from .float_model import activations
 from .graph import OUTPUT
 from .measure import si_sdr_db
-from .qgraph import FEATURES_SCALE, QTensor
+from .qgraph import BIAS, FEATURES_SCALE, WEIGHTS, QTensor
 from .recipe import Recipe
 
 DEV_FIRST = 1 << 42  # batch numbers that neither training nor calibration reaches
@@ -158,7 +158,7 @@ class Sensitivity:
 
     def _constant(self, name: str, part: str) -> TensorFigures:
         role, steps = ("weights", 127.0) if part == "kernel" else ("bias", 2.0**31 - 1.0)
-        tensor = self._net.constants[f"{name}.{role}"]
+        tensor = self._net.constants[name + (WEIGHTS if part == "kernel" else BIAS)]
         real = self._net.weights[f"{name}/{part}"]
         scale = float(tensor.scales.max())
         return TensorFigures(
