@@ -18,7 +18,8 @@ demo: $(VENV)/demo.stamp ## isolate the speech of a sample into demo_output/
 test: $(VENV)/test.stamp ## run all tests; skips name what they miss
 	$(BIN)/python -m pytest
 
-# Training is left out with its tools, which are large; so are the compilers' own checks.
+# Training is left out with its tools, which are large; so are the compilers' own checks, and what
+# CONTRIBUTING.md lists under Tests.
 quick: $(VENV)/dev.stamp ## run the tests that take under a minute together
 	$(BIN)/python -m pytest --ignore=tests/test_export.py -m "not slow and not aarch64" \
 	    -k "not sanitizers and not warnings"

@@ -236,7 +236,9 @@ def small_disk(tmp_path):
 
 
 @as_root
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "aiff"])
+@pytest.mark.parametrize(
+    "suffix", ["wav", "flac", pytest.param("ogg", marks=pytest.mark.slow), "aiff"]
+)
 def test_full_disk(fails, tmp_path, small_disk, suffix):
     seconds = 60 if suffix == "ogg" else 10
     source = write(tmp_path / f"in.{suffix}", 16000 * seconds)
@@ -287,6 +289,7 @@ def test_card_that_does_not_fit(fails, tmp_path, model):
     assert "m.tflite" in line or "m.json" in line
 
 
+@pytest.mark.slow
 def test_hostile_models_and_cards_end_in_a_line_or_run():
     """A few of many: `python -m tests.fuzz_models 0 2000`."""
     run = subprocess.run(

@@ -217,6 +217,7 @@ def test_a_process_that_dies_fails_its_file_and_the_others_go_on(tmp_path, model
     assert files_below(out) == ["1.wav", "2.wav", "3.wav"]
 
 
+@pytest.mark.slow
 def test_progress_is_drawn_on_a_terminal_only(tmp_path, model):
     source = tmp_path / "in.wav"
     seconds = 600 if native.available() else 20  # over a second's work on a fast machine

@@ -68,6 +68,7 @@ def test_test_sound_fills_whole_hops_and_is_loud() -> None:
     assert 1000 < hops.std() < 4000 and np.abs(hops.astype(int)).max() < 32767
 
 
+@pytest.mark.slow
 def test_the_stages_add_up_to_a_hop(model: str) -> None:
     result = measure(model, "exact", 0.2)
     stages = result.stages
@@ -178,6 +179,7 @@ def test_a_machine_is_described_by_its_own_files(tmp_path: Path) -> None:
     assert Sensors(tmp_path / "nix", lambda _: "garbage").read().to_text() == "no sensors"
 
 
+@pytest.mark.slow
 def test_the_command_measures_saves_and_compares(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +209,7 @@ def test_the_command_measures_saves_and_compares(
     assert "Raspberry Pi 5" in out and out.count("2.00") == 2 and "p50 b / a" in out
 
 
+@pytest.mark.slow
 def test_a_sustained_run_has_rows_and_words(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["bench", "--minutes", "0.01", "--model", model]
     assert main([*arguments, "--json"]) == 0

@@ -57,6 +57,7 @@ def test_the_core_compiles_without_warnings(compiler: str, level: str, tmp_path:
     core_jobs.build_driver(compiler, [level, "-Wsign-conversion", "-Wshadow"], tmp_path)
 
 
+@pytest.mark.slow
 def test_the_core_needs_nothing_but_memory_copies(tmp_path: Path) -> None:
     """No heap, no stdio, no libm, and no writable static data."""
     need("gcc")

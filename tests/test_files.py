@@ -82,6 +82,7 @@ def test_rates_and_channels_are_kept(isolate, tmp_path, rate_hz, channels):
         assert best_shift(samples[:, channel], after[:, channel]) == 0
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize(
     ("name", "options"),

@@ -98,7 +98,9 @@ def test_estimates_before_building_are_near(
     assert figures.text_bytes + figures.model_bytes <= needs.flash_bytes
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize(
+    "board", [BOARDS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in BOARDS[1:])]
+)
 def test_a_manifest_quotes_the_table_or_says_why_not(board: str, tmp_path: Path) -> None:
     model = list_models()[0]
     roomy = read_board(board).roomy()

@@ -204,6 +204,7 @@ def test_c_and_numpy_streams_agree(case: tuple[FrameContract, np.ndarray, int]) 
     assert_same_stream(contract, np.ascontiguousarray(blocks.swapaxes(0, 1)), masks, gains)
 
 
+@pytest.mark.slow
 @needs_c
 @HOPS_AND_FADES
 def test_c_and_numpy_agree_on_all_signals(hop: int, fade: int) -> None:

@@ -17,6 +17,9 @@ HOP = 128
 FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion",
          "-Wshadow", "-Werror"]  # fmt: skip
 
+QUICK_AND_SLOW_HZ = [8000, 44100, *(pytest.param(rate_hz, marks=pytest.mark.slow)
+                                    for rate_hz in (16000, 48000, 192000))]  # fmt: skip
+
 needs_core = pytest.mark.skipif(not native.available(), reason="the C core is not built")
 
 
@@ -44,7 +47,7 @@ def hops(entry, samples):
 @needs_core
 @pytest.mark.parametrize(("channel", "channels"), [("mix", 1), ("mix", 2), ("mix", 4), ("1", 3),
                                                    ("link", 2)])  # fmt: skip
-@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100, 48000, 192000])
+@pytest.mark.parametrize("rate_hz", QUICK_AND_SLOW_HZ)
 def test_hops_are_the_same_in_c_and_numpy(rate_hz, channel, channels):
     samples = noise16(rate_hz, channels, level=9000)
     results = [hops(ends(backend, in_hz=rate_hz, channel=channel, in_channels=channels)[0], samples)
@@ -61,7 +64,7 @@ def test_hops_are_the_same_in_c_and_numpy(rate_hz, channel, channels):
 @needs_core
 @pytest.mark.parametrize(("channel", "channels"), [("mix", 1), ("mix", 2), ("link", 2),
                                                    ("link", 1), ("link", 4)])  # fmt: skip
-@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100, 48000, 192000])
+@pytest.mark.parametrize("rate_hz", QUICK_AND_SLOW_HZ)
 def test_frames_are_the_same_in_c_and_numpy(rate_hz, channel, channels):
     """Quiet, loud, louder than the ceiling; opened, closed, and stretched all the while."""
     inside = 2 if channel == "link" else 1

@@ -192,6 +192,7 @@ def test_below_the_ceiling_bits_pass_and_after_a_burst_they_come_back():
     assert (out[late : 900 + late] == samples[:900]).all()
 
 
+@pytest.mark.slow
 def test_blocks_do_not_matter_to_the_limiter():
     samples = noise16(9000, 1, level=20000).astype(np.int32)
     np.testing.assert_array_equal(limit(samples, -6.0, 1)[1], limit(samples, -6.0, 4096)[1])
@@ -232,7 +233,9 @@ def play_for(seconds, ppm, jitter=None):
     return starved, np.array(fills), control
 
 
-@pytest.mark.parametrize("ppm", [-300, -60, 0, 60, 300])
+@pytest.mark.parametrize(
+    "ppm", [300, *(pytest.param(ppm, marks=pytest.mark.slow) for ppm in (-300, -60, 0, 60))]
+)
 def test_an_hour_of_drift_neither_starves_nor_grows(ppm):
     starved, fills, control = play_for(3600, ppm)
     assert starved == 0

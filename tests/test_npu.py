@@ -69,6 +69,7 @@ def quantizations(content: bytes) -> dict[bytes, tuple[float, int]]:
 
 
 @needs_vela
+@pytest.mark.slow
 def test_the_names_are_those_that_vela_takes() -> None:
     command = [sys.executable, "-m", "ethosu.vela", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -78,6 +79,7 @@ def test_the_names_are_those_that_vela_takes() -> None:
 
 
 @needs_vela
+@pytest.mark.slow
 @pytest.mark.parametrize("npu", [NPU, "ethos-u65-256", "ethos-u85-256"])
 @pytest.mark.parametrize("name", list_models())
 def test_shipped_models_run_on_the_npu_alone(name: str, npu: str) -> None:
@@ -100,6 +102,7 @@ def test_shipped_models_run_on_the_npu_alone(name: str, npu: str) -> None:
 
 
 @needs_vela
+@pytest.mark.slow
 def test_operators_that_would_stay_on_the_cpu_are_listed() -> None:
     wide = one_layer("depthwise", (3, 3), (1, 5), "SAME", "none", 1, 0.01, 3, 1)  # strides: to 3
     with pytest.raises(ModelError, match=r"leave 1 operators .*: DEPTHWISE_CONV_2D makes 'y'$"):
@@ -107,6 +110,7 @@ def test_operators_that_would_stay_on_the_cpu_are_listed() -> None:
 
 
 @needs_vela
+@pytest.mark.slow
 def test_a_file_that_vela_cannot_read_is_one_line() -> None:
     with pytest.raises(EngineError, match="Vela") as caught:
         compile_for_npu(b"\x1c\0\0\0TFL3" + bytes(100), NPU, "broken")
@@ -117,6 +121,7 @@ def test_a_file_that_vela_cannot_read_is_one_line() -> None:
 
 
 @needs_vela
+@pytest.mark.slow
 def test_a_project_holds_the_compiled_model_and_velas_figures(
     project: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -202,6 +207,7 @@ def test_the_makefile_builds_the_library(project: Path, tmp_path: Path) -> None:
 
 
 @needs_vela
+@pytest.mark.slow
 def test_the_code_compiles_with_the_headers_of_tflm_and_the_driver(project: Path) -> None:
     sources = os.environ.get("EDGESEP_TFLM_SOURCES")
     if sources is None:

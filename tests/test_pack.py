@@ -160,6 +160,7 @@ def test_pack_names_what_is_wrong(
     assert "--noise DIR" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_imports_little() -> None:
     """What docs/corpora.md says has to be carried to a machine without a network."""
     lacking = "tensorflow torch ai_edge_litert tflite_runtime flatbuffers pesq pystoi matplotlib"

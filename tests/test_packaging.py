@@ -110,6 +110,7 @@ def check_demo(out: Path, printed: str) -> dict[str, str]:
     return values
 
 
+@pytest.mark.slow
 def test_the_demo_runs(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     done = run_demo("--model", write_random_model(tmp_path), "--out", tmp_path / "out")
@@ -118,6 +119,7 @@ def test_the_demo_runs(tmp_path: Path) -> None:
     assert values["latency"] == "16 ms"
 
 
+@pytest.mark.slow
 @needs_default_model
 def test_the_demo_isolates_the_speech(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")

@@ -246,6 +246,7 @@ class TestFile:
         assert weights_sha256(other) != weights_sha256(weights)
 
 
+@pytest.mark.slow
 def test_the_command_reports_and_draws(
     weights_path: Path,
     source: Source,

@@ -154,6 +154,7 @@ class TestOutputs:
 
 
 class TestScore:
+    @pytest.mark.slow
     def test_processes_give_the_same_rows(self, tmp_path: Path) -> None:
         pytest.importorskip("pesq", reason="scoring needs pesq")
         clips, sounds = CLIPS[2:], [better(clip) for clip in CLIPS[2:]]
@@ -237,6 +238,7 @@ class TestCommandLine:
         monkeypatch.setattr("export.score.make_clips", lambda *args: iter(CLIPS))
         return ["score", "--workers", "1"]
 
+    @pytest.mark.slow
     def test_systems_are_scored_side_by_side(
         self, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -255,6 +257,7 @@ class TestCommandLine:
         assert document["beside"]["none"]["summary"]["mixes"]["si_sdri_db"] == 0.0
         assert {path.name for path in plots.iterdir()} == {"scores.png", "000_mix.png"}
 
+    @pytest.mark.slow
     def test_int8_is_scored_beside_its_own_float(
         self,
         arguments: list[str],

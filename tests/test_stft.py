@@ -73,6 +73,7 @@ def assert_same_bits(frames: np.ndarray) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @needs_c
 @pytest.mark.parametrize("seed", range(6))
 def test_c_and_numpy_agree_on_twelve_thousand_frames(seed: int) -> None:
@@ -88,6 +89,7 @@ FRAMES = hnp.arrays(
 )
 
 
+@pytest.mark.slow
 @needs_c
 @settings(deadline=None, max_examples=150)
 @given(FRAMES)

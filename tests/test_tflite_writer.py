@@ -15,13 +15,21 @@ from numpy.typing import NDArray
 from edgesep.engine.runtime import make_interpreter
 from edgesep.errors import ModelError
 from export.qgraph import QGraph, QOp, QTensor, state_columns
+from export.quantize import quantize
+from export.recipe import device_recipes, load_recipe
 from export.tflite import write_tflite
 from tests import int8_reference
-from tests.helpers import random_graph
+from tests.helpers import random_graph, random_weights
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
 Arrays = dict[str, NDArray[np.int8]]
+MOST_BYTES = {
+    "base-16ms": 400_000,
+    "small-16ms": 150_000,
+    "small-8ms": 150_000,
+    "nano-16ms": 40_000,
+}
 
 
 def run_litert(content: bytes, inputs: Arrays, *, reference: bool = True) -> Arrays:
@@ -55,6 +63,17 @@ def test_reference_kernels_give_the_bits_of_numpy_integers(seed: int) -> None:
         truth = int8_reference.run(graph, inputs)
         for name, value in run_litert(content, inputs).items():
             np.testing.assert_array_equal(value, truth[name], err_msg=name)
+
+
+@pytest.mark.parametrize("name", device_recipes())
+def test_a_recipe_keeps_its_budget_of_bytes(name: str) -> None:
+    """Whatever calibration finds: here all ranges differ, so that no two tensors share theirs."""
+    graph = load_recipe(name).graph()
+    found = np.random.default_rng(0).uniform(0.5, 2.0, (len(graph.layers), 2))
+    ranges = {layer: (-low, high) for layer, (low, high) in zip(graph.layers, found, strict=True)}
+    content = write_tflite(quantize(graph, random_weights(graph), ranges, name))
+    print(f"{name}: {len(content)} bytes")
+    assert len(content) <= MOST_BYTES[name]
 
 
 def one_layer(

@@ -29,6 +29,7 @@ from tests.tflm_jobs import SANITIZERS, error_of, need
 pytestmark = pytest.mark.skipif(not native.available(), reason="the C core is not built")
 
 MODELS = ["random 0", *list_models()]
+QUICK_AND_SLOW = ["random 0", *(pytest.param(n, marks=pytest.mark.slow) for n in list_models())]
 RESOLVER = {
     "ADD": "AddAdd",
     "CONCATENATION": "AddConcatenation",
@@ -40,17 +41,24 @@ RESOLVER = {
 FRAMES = 300
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Card, Path]]:
-    """Return each model's path, card, and the folder that `--for tflm` made of it."""
-    base = tmp_path_factory.mktemp("tflm")
-    made = {}
-    for name in MODELS:
-        path, card = named_model(name, base)
-        folder = base / name.replace(" ", "-")
+class Folders(dict[str, tuple[Path, Card, Path]]):
+    """A model's path, card, and what `--for tflm` made of it, when first asked for."""
+
+    def __init__(self, base: Path) -> None:
+        super().__init__()
+        self._base = base
+
+    def __missing__(self, name: str) -> tuple[Path, Card, Path]:
+        path, card = named_model(name, self._base)
+        folder = self._base / name.replace(" ", "-")
         assert main(["firmware", "--for", "tflm", "--model", str(path), "-o", str(folder)]) == 0
-        made[name] = (path, card, folder)
-    return made
+        self[name] = (path, card, folder)
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    return Folders(tmp_path_factory.mktemp("tflm"))
 
 
 def named_model(name: str, base: Path) -> tuple[Path, Card]:
@@ -63,7 +71,7 @@ def named_model(name: str, base: Path) -> tuple[Path, Card]:
 # --- the folder ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", QUICK_AND_SLOW)
 def test_the_folder_holds_the_model_and_the_operators_it_needs(
     name: str, folders: dict[str, Any]
 ) -> None:
@@ -113,7 +121,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 # --- TFLM itself ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", QUICK_AND_SLOW)
 def test_tflm_gives_the_exact_bytes_in_the_arena_that_is_stated(
     name: str, folders: dict[str, Any], tmp_path: Path
 ) -> None:
