@@ -97,7 +97,8 @@ def build_network(graph: Graph, frames: int) -> keras.Model:
     for layer in graph.layers.values():
         sources = [values[name] for name in layer.inputs]
         values[layer.name] = _apply(graph, layer, sources, frames)
-    mask = keras.layers.Reshape((frames, graph.bands), name="mask_per_band")(values[OUTPUT])
+    per_band = keras.layers.Reshape((frames, graph.bands), name="mask_per_band", dtype="float32")
+    mask = per_band(values[OUTPUT])
     return keras.Model(inputs, mask, name="mask_network")
 
 
@@ -106,7 +107,8 @@ def _apply(graph: Graph, layer: Layer, sources: list[Any], frames: int) -> Any:
     if layer.kind == "reshape":
         return keras.layers.Reshape((frames, layer.bands, layer.channels), name=key)(sources[0])
     if layer.kind == "sigmoid":
-        return keras.layers.Activation("sigmoid", name=key)(sources[0])
+        # float32 whatever the policy: half as many bits cannot tell masks near one apart
+        return keras.layers.Activation("sigmoid", name=key, dtype="float32")(sources[0])
     if layer.kind == "add":
         y = keras.layers.Add(name=key)(sources)
     else:

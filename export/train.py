@@ -1,10 +1,10 @@
-"""Train a recipe's network; checkpoint every epoch, resume where it stopped."""
+"""Train a recipe's network; checkpoint every epoch and on a signal, resume where it stopped."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from .float_model import Weights
 from .gather import prepare_corpora as prepare_corpora
 from .measure import si_sdr_db
 from .recipe import Recipe
+from .stopping import stop_requests
 from .train_log import LOG_FILE, LogRow, append_row, upgrade_log
 
 DEV_BATCHES = 6
@@ -40,43 +41,75 @@ def train(
     out: folder of checkpoints, `log.csv` and `weights.npz`; a run found there is gone on with.
     pool: folder where mixed batches are kept for other runs (`feed.Pool`).
     start_from: a recipe and its folded weights to begin with instead of random ones (`warm.py`).
+    SIGTERM and Ctrl-C end it after the step in hand, with a checkpoint and SystemExit.
     """
     import keras
-
-    from .network import folded_weights
 
     out.mkdir(parents=True, exist_ok=True)
     settings = recipe.training
     keras.utils.set_random_seed(settings.seed)
-    graph = recipe.graph()
     model, loss = compiled_network(recipe, _optimizer(recipe))
     if start_from and not (out / CHECKPOINT_FILE).exists():
         begin_with(model, recipe, sources["train"], *start_from)
-    first_epoch = load_checkpoint(model, out) // settings.epoch_steps
+    step = load_checkpoint(model, out)
     upgrade_log(out / LOG_FILE, settings.epoch_steps)
     dev = _dev_batches(sources["dev"], recipe)
 
     kept = pool_of(pool, sources["train"], recipe) if pool else None
-    feed = batches(sources["train"], recipe, first_epoch * settings.epoch_steps, workers, kept)
-    for epoch in range(first_epoch, -(-settings.steps // settings.epoch_steps)):
-        started = time.monotonic()
-        history = model.fit(
-            # no more than the epoch takes: Keras reads ahead, and would lose what it read
-            (batch for batch in islice(feed, settings.epoch_steps)),
-            steps_per_epoch=settings.epoch_steps,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            verbose=0,
-        )
-        save_checkpoint(model, out)
-        with averaged(model):
-            gain_db = float(np.mean([_improvement_db(model, loss, *batch) for batch in dev]))
-            weights = folded_weights(model, graph)
-        write_whole(out / WEIGHTS_FILE, partial(np.savez, **weights))
-        step, rate = int(model.optimizer.iterations), float(model.optimizer.learning_rate)
-        seconds, loss_mean = time.monotonic() - started, history.history["loss"][0]
-        _log(out, LogRow(epoch + 1, step, seconds, rate, loss_mean, gain_db))
+    feed = batches(sources["train"], recipe, step, workers, kept)
+    with stop_requests() as asked, closing(feed):
+        while step < settings.steps:
+            started = time.monotonic()
+            epoch = step // settings.epoch_steps
+            last = min((epoch + 1) * settings.epoch_steps, settings.steps)
+            history = model.fit(
+                _epoch(feed, last - step, model, asked),
+                steps_per_epoch=last - step,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                shuffle=False,
+                verbose=0,
+            )
+            step = int(model.optimizer.iterations)
+            save_checkpoint(model, out)
+            if step == last:
+                gain_db = _conclude(model, loss, recipe, dev, out)
+                rate, mean = float(model.optimizer.learning_rate), history.history["loss"][0]
+                seconds = time.monotonic() - started
+                _log(out, LogRow(epoch + 1, step, seconds, rate, mean, gain_db))
+            if step < settings.steps and asked:
+                print(f"stopped after step {step}: the same command goes on from there")
+                raise SystemExit(128 + asked[0])
     return out / WEIGHTS_FILE
+
+
+def _epoch(
+    feed: Iterable[tuple[np.ndarray, np.ndarray]],
+    count: int,
+    model: Any,
+    asked: list[int],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield `count` batches; once `asked` is not empty, let Keras end with that step.
+
+    No more than it takes: Keras reads ahead, and would lose what it read.
+    """
+    for batch in islice(feed, count):
+        if asked:
+            model.stop_training = True  # again and again: `fit` forgets it while it begins
+        yield batch
+
+
+def _conclude(
+    model: Any, loss: Any, recipe: Recipe, dev: list[tuple[np.ndarray, np.ndarray]], out: Path
+) -> float:
+    """Write the averaged weights, and return their SI-SDR improvement on dev mixtures in dB."""
+    from .network import folded_weights
+
+    with averaged(model):
+        gain_db = float(np.mean([_improvement_db(model, loss, *batch) for batch in dev]))
+        weights = folded_weights(model, recipe.graph())
+    write_whole(out / WEIGHTS_FILE, partial(np.savez, **weights))
+    return gain_db
 
 
 def compiled_network(recipe: Recipe, optimizer: Any) -> tuple[Any, Any]:
@@ -84,10 +117,24 @@ def compiled_network(recipe: Recipe, optimizer: Any) -> tuple[Any, Any]:
     from .loss import ResynthesisLoss
     from .network import build_network
 
-    model = build_network(recipe.graph(), recipe.clip_frames)
+    with _precision(recipe.training.bfloat16):
+        model = build_network(recipe.graph(), recipe.clip_frames)
     loss = ResynthesisLoss(*loss_windows(recipe), recipe.frame.contract().band_edges, recipe.loss)
     model.compile(optimizer=optimizer, loss=lambda hops, mask: loss(hops, mask))
     return model, loss
+
+
+@contextmanager
+def _precision(bfloat16: bool) -> Iterator[None]:
+    """Let layers that are made inside the block compute with so many bits."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if bfloat16 else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @contextmanager

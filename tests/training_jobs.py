@@ -1,4 +1,4 @@
-"""A network and a corpus small enough to train in a test."""
+"""A network and sound small enough to train in a test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from export.feed import Source
 from export.graph import UNetShape
 from export.recipe import Recipe, load_recipe
 
+TINY = UNetShape((4,), 4, (1,))
+
 
 def tiny_recipe(**training: object) -> Recipe:
     """Return a recipe of four steps on clips of 0.6 s; `training` overrides its keys."""
@@ -21,7 +23,7 @@ def tiny_recipe(**training: object) -> Recipe:
     return replace(
         recipe,
         name="tiny",
-        network=UNetShape((4, 5, 6, 8), 10, (1, 2)),
+        network=TINY,
         training=replace(recipe.training, **settings),  # type: ignore[arg-type]
     )
 
