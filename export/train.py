@@ -16,6 +16,7 @@ from .feed import Source, as_floats, batches, make_batch, pool_of
 from .files import write_whole
 from .float_model import Weights
 from .gather import prepare_corpora as prepare_corpora
+from .loss_weights import TeacherTerm
 from .measure import si_sdr_db
 from .recipe import Recipe
 from .stopping import stop_requests
@@ -26,6 +27,7 @@ DEV_FIRST = 1 << 40  # batch numbers that no training reaches
 WARM_FIRST, WARM_BATCHES = 1 << 41, 4
 CHECKPOINT_FILE = "checkpoint.weights.h5"
 WEIGHTS_FILE = "weights.npz"
+NO_TEACHER = TeacherTerm()
 
 
 def train(
@@ -45,25 +47,31 @@ def train(
     """
     import keras
 
+    from .distill import load_teacher, with_masks
+
     out.mkdir(parents=True, exist_ok=True)
     settings = recipe.training
     keras.utils.set_random_seed(settings.seed)
-    model, loss = compiled_network(recipe, _optimizer(recipe))
+    teacher = load_teacher(recipe)
+    model, loss = compiled_network(recipe, _optimizer(recipe), recipe.teacher)
     if start_from and not (out / CHECKPOINT_FILE).exists():
         begin_with(model, recipe, sources["train"], *start_from)
     step = load_checkpoint(model, out)
     upgrade_log(out / LOG_FILE, settings.epoch_steps)
     dev = _dev_batches(sources["dev"], recipe)
+    if teacher:
+        print(f"teacher: {teacher[1]}, weight {recipe.teacher.weight:g}")
 
     kept = pool_of(pool, sources["train"], recipe) if pool else None
     feed = batches(sources["train"], recipe, step, workers, kept)
     with stop_requests() as asked, closing(feed):
+        told = with_masks(feed, teacher[0]) if teacher else feed
         while step < settings.steps:
             started = time.monotonic()
             epoch = step // settings.epoch_steps
             last = min((epoch + 1) * settings.epoch_steps, settings.steps)
             history = model.fit(
-                _epoch(feed, last - step, model, asked),
+                _epoch(told, last - step, model, asked),
                 steps_per_epoch=last - step,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
@@ -112,15 +120,21 @@ def _conclude(
     return gain_db
 
 
-def compiled_network(recipe: Recipe, optimizer: Any) -> tuple[Any, Any]:
-    """Return the recipe's Keras model, compiled with its loss, and that `ResynthesisLoss`."""
+def compiled_network(
+    recipe: Recipe, optimizer: Any, teacher: TeacherTerm = NO_TEACHER
+) -> tuple[Any, Any]:
+    """Return the recipe's Keras model, compiled with its loss, and that `ResynthesisLoss`.
+
+    teacher: what its masks, which then come behind the target, add to the loss.
+    """
+    from .distill import objective
     from .loss import ResynthesisLoss
     from .network import build_network
 
     with _precision(recipe.training.bfloat16):
         model = build_network(recipe.graph(), recipe.clip_frames)
     loss = ResynthesisLoss(*loss_windows(recipe), recipe.frame.contract().band_edges, recipe.loss)
-    model.compile(optimizer=optimizer, loss=lambda hops, mask: loss(hops, mask))
+    model.compile(optimizer=optimizer, loss=objective(loss, teacher))
     return model, loss
 
 

@@ -16,12 +16,17 @@ pytest.importorskip("scipy", reason="mixing needs SciPy: pip install -e .[export
 pytest.importorskip("tqdm", reason="reading folders needs tqdm: pip install -e .[export]")
 
 import export.train as training
+from edgesep.errors import ModelError, SettingsError
 from export.convert import load_weights
+from export.distill import load_teacher, set_folded
 from export.feed import Source, as_floats, make_batch
-from export.recipe import Recipe
+from export.float_model import float_mask
+from export.loss_weights import TeacherTerm
+from export.recipe import Recipe, load_recipe
 from export.train import averaged, compiled_network, load_checkpoint, train
 from export.train_log import read_log
-from tests.training_jobs import tiny_recipe, tiny_source
+from tests.helpers import random_weights
+from tests.training_jobs import LARGER, tiny_recipe, tiny_source, write_recipe
 
 pytestmark = [  # find_spec: where slow tests are left out, Keras is not imported
     pytest.mark.slow,
@@ -112,6 +117,63 @@ def test_a_run_that_is_stopped_amid_an_epoch_goes_on_bit_for_bit(
     assert not (tmp_path / "log.csv").exists()
     assert_same(train(recipe, sources, tmp_path, 0).parent, whole)
     assert "going on after step 3" in capsys.readouterr().out
+
+
+def test_a_student_learns_from_its_teacher(
+    recipe: Recipe,
+    sources: dict[str, Source],
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A teacher lets all sound through: so does its student, and not one without a teacher."""
+    import keras
+
+    monkeypatch.chdir(tmp_path)
+    lenient = replace(recipe, name="lenient", network=LARGER)
+    weights = random_weights(lenient.graph())
+    weights["logits.pw/kernel"] = np.zeros_like(weights["logits.pw/kernel"])
+    weights["logits.pw/bias"] = np.full_like(weights["logits.pw/bias"], 6.0)
+    (tmp_path / "build/lenient").mkdir(parents=True)
+    np.savez(tmp_path / "build/lenient/weights.npz", **weights)
+    teacher = TeacherTerm(str(write_recipe(lenient, tmp_path / "lenient.yaml")), weight=20.0)
+    train(replace(recipe, teacher=teacher), sources, tmp_path / "out", 0)
+    features = as_floats(*make_batch(sources["dev"].mixer(recipe), recipe, 1000))[0]
+    model, _ = compiled_network(recipe, training._optimizer(recipe))
+    mean_mask = {}
+    for folder in (tmp_path / "out", whole):
+        load_checkpoint(model, folder)
+        mean_mask[folder] = np.mean(
+            keras.ops.convert_to_numpy(model(features, training=True))  # few steps: not averages
+        )
+    assert mean_mask[tmp_path / "out"] > mean_mask[whole] + 0.1, mean_mask
+
+
+def test_a_teacher_computes_what_its_weights_say(recipe: Recipe) -> None:
+    import keras
+
+    from export.network import build_network
+
+    graph, frames = replace(recipe, network=LARGER).graph(), 20
+    weights, model = random_weights(graph), build_network(graph, frames)
+    set_folded(model, graph, weights)
+    features = np.random.default_rng(0).normal(0, 1, (frames, 128, 2)).astype(np.float32)
+    mask = keras.ops.convert_to_numpy(model(features[None], training=False))[0]
+    np.testing.assert_allclose(mask, float_mask(graph, weights, features), atol=1e-4)
+
+
+def test_a_teacher_that_hears_otherwise_or_has_no_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    student = replace(load_recipe("small-8ms"), teacher=TeacherTerm("base-16ms"))
+    with pytest.raises(SettingsError, match="teacher base-16ms has hop_samples 128, small-8ms has"):
+        load_teacher(student)
+    recipe = replace(tiny_recipe(), name="untrained")
+    path = write_recipe(recipe, tmp_path / "untrained.yaml")
+    with pytest.raises(ModelError, match="untrained"):
+        load_teacher(replace(recipe, teacher=TeacherTerm(str(path))))
+    assert load_teacher(recipe) is None
 
 
 def test_half_as_many_bits_leave_mask_and_weights_whole(recipe: Recipe) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from export.corpus import RATE_HZ, Corpus
 from export.feed import Source
@@ -13,6 +15,7 @@ from export.graph import UNetShape
 from export.recipe import Recipe, load_recipe
 
 TINY = UNetShape((4,), 4, (1,))
+LARGER = UNetShape((6,), 6, (1,))
 
 
 def tiny_recipe(**training: object) -> Recipe:
@@ -26,6 +29,13 @@ def tiny_recipe(**training: object) -> Recipe:
         network=TINY,
         training=replace(recipe.training, **settings),  # type: ignore[arg-type]
     )
+
+
+def write_recipe(recipe: Recipe, path: Path) -> Path:
+    """Write a recipe as YAML."""
+    values = json.loads(json.dumps(asdict(recipe)))
+    path.write_text(yaml.safe_dump(values))
+    return path
 
 
 def tiny_source(folder: Path) -> Source:
