@@ -13,7 +13,7 @@ from .cli_corpus import add_audio, add_corpus, sources_of
 from .cli_curves import add_curves
 from .cli_finetune import add_finetune
 from .cli_score import add_score
-from .convert import KEPT as KEPT
+from .convert import KEPT
 from .models_page import PAGE, page
 from .recipe import load_recipe
 

@@ -130,9 +130,8 @@ def pool_of(root: Path, source: Source, recipe: Recipe) -> Pool:
 
 def as_floats(features: np.ndarray, hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scale a batch as the network and the loss take it, float32."""
-    return features.astype(np.float32) * np.float32(INPUT_SCALE), hops.astype(
-        np.float32
-    ) / np.float32(32768.0)
+    scaled = features.astype(np.float32) * np.float32(INPUT_SCALE)
+    return scaled, hops.astype(np.float32) / np.float32(32768.0)
 
 
 def _work(
@@ -171,9 +170,8 @@ def batches(
         while True:
             yield as_floats(*make(mixer, recipe, recipe.training.batch_of(index), share))
             index += 1
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # forking a process with a backend's threads hangs
+    # forking a process with a backend's threads hangs
+    context = multiprocessing.get_context("spawn")
     queues = [context.Queue(max(QUEUE_BATCHES // workers, 2)) for _ in range(workers)]
     processes = [
         context.Process(

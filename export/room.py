@@ -15,10 +15,8 @@ from .feed import Source
 from .mix import Mixer, MixRanges
 from .recipe import Recipe
 
-OCTAVES, GAIN_DB = (
-    0.06,
-    4.0,
-)  # how far a machine's speed and microphone vary
+OCTAVES, GAIN_DB = 0.06, 4.0  # how far a machine's speed and microphone vary
+OTHER_OCTAVES, OTHER_GAIN_DB = 0.6, 9.0  # of other noise, whose variety is to be heard
 OTHER_MOST = 0.1  # babble, and as much synthetic noise
 
 
@@ -42,7 +40,7 @@ class RoomMixer(Mixer):
     def _recorded(self, rng: np.random.Generator) -> np.ndarray:
         if self.general and rng.random() < self.share:
             clip = self.general.raw(int(rng.integers(len(self.general))))
-            return self._replay(rng, clip, octaves=0.6, gain_db=9.0)
+            return self._replay(rng, clip, OTHER_OCTAVES, OTHER_GAIN_DB)
         clip = self.noise.raw(int(rng.choice(len(self.noise), p=self._weights)))
         return self._replay(rng, clip, OCTAVES, GAIN_DB)
 

@@ -18,8 +18,8 @@ from edgesep.features import signal_features
 from edgesep.isolator import Isolator
 from edgesep.models import find_model, list_models
 from export.bands import band_edges
-from export.cli import KEPT, main
-from export.convert import check_weights, convert, load_weights, mask_error
+from export.cli import main
+from export.convert import KEPT, check_weights, convert, load_weights, mask_error
 from export.corpus import Corpus, read_folder, voice_weights
 from export.feed import Source, batches, make_batch
 from export.float_model import activations, float_mask
