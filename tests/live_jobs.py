@@ -23,7 +23,7 @@ from edgesep.audio.control import ask
 from edgesep.errors import EdgesepError
 from tests.soundserver import SoundServer
 
-START_SECONDS = 8.0  # a null sink takes two to wake up, and the machine may be busy
+START_SECONDS = 30.0  # a null sink takes two to wake up, and the machine may be busy
 RATE_HZ = 48000
 ALIKE_LEAST = 0.9  # correlation from which on a piece is taken for heard
 DEMO = Path(__file__).parents[1] / "demo"
@@ -76,7 +76,7 @@ class Run:
         """Send a signal; return the final figures and how long the end took."""
         began = time.monotonic()
         self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=10)
+        out, _ = self.process.communicate(timeout=30)
         took = time.monotonic() - began
         assert self.process.returncode == 0, self.log.read_text()
         return json.loads(out), took
@@ -215,7 +215,7 @@ def measure_isolation(
     recording = server.record(folder / "isolated.raw", 2)
     microphone = server.open_microphone()
     try:
-        run.wait_until(lambda state: state["playing"], 15.0)
+        run.wait_until(lambda state: state["playing"])
         time.sleep(1.0)
         microphone.say(sound)
         time.sleep(1.0)

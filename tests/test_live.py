@@ -22,7 +22,7 @@ from edgesep.errors import EdgesepError
 from edgesep.isolator import Isolator
 from tests.live_jobs import Run, babble, match_db, read_raw
 from tests.soundserver import SoundServer, missing_sound_system
-from tests.witness import LOST_BY_US, Witness
+from tests.witness import LOSSES, LOST_BY_US, Witness
 
 LONG_SECONDS = 8.0
 
@@ -45,8 +45,8 @@ def test_what_goes_in_comes_out_unharmed(server, start, tmp_path, rate_hz, chann
     with Witness() as witness:
         microphone.say(np.stack((source, source), axis=1))
         microphone.wait(LONG_SECONDS + 10)
-    time.sleep(0.5)
-    figures, took_s = run.end()
+        time.sleep(0.5)
+        figures, took_s = run.end()
     recording.terminate()
     recording.wait()
     heard = read_raw(tmp_path / "out.raw", 2)
@@ -54,10 +54,9 @@ def test_what_goes_in_comes_out_unharmed(server, start, tmp_path, rate_hz, chann
     ratio_db = match_db(source.astype(float), heard[:, 0])
     print(f"{ratio_db:.1f} dB, end after {took_s:.2f} s", figures)
     assert np.abs(heard).max() <= 32767 * 10 ** (-1 / 20) * 1.01
-    assert took_s < 1.0
-    assert figures["restarts"] == 0
-    witness.nothing_lost(figures, *LOST_BY_US)
-    assert ratio_db > 30
+    witness.expect(took_s < 1.0, f"ended after {took_s:.2f} s")
+    witness.nothing_lost(figures, *LOST_BY_US, "restarts")
+    witness.expect(ratio_db > 30, f"{ratio_db:.1f} dB like what went in")
     assert figures["latency_sum_ms"] < 200
 
 
@@ -122,8 +121,9 @@ def test_it_is_controlled_while_it_runs(server, start, tmp_path):
     recording.wait()
     assert not read_raw(tmp_path / "silence.raw").any()
     player.terminate()
-    _, took_s = run.end(signal.SIGINT)
-    assert took_s < 1.0
+    with Witness() as witness:
+        _, took_s = run.end(signal.SIGINT)
+    witness.expect(took_s < 1.0, f"ended after {took_s:.2f} s")
     assert "the old settings stay" in run.log.read_text()
     assert not run.socket.exists()
 
@@ -136,19 +136,19 @@ def test_a_dead_sound_server_is_waited_for(server, start):
     server.kill()
     player.wait(10)
     run.wait_until(lambda state: not state["running"])
-    began = time.monotonic()
-    server.start()
-    player = server.play(babble(60))
-    run.wait_for_sound(20.0)
-    took_s = time.monotonic() - began
+    with Witness() as witness:
+        began = time.monotonic()
+        server.start()
+        player = server.play(babble(60))
+        run.wait_for_sound(40.0)
+        took_s = time.monotonic() - began
     player.terminate()
     figures, _ = run.end()
     print(f"sound again after {took_s:.1f} s", figures)
-    assert figures["restarts"] == 1
-    assert took_s < 5.0  # up to two for the null sink, one for the back-off
     log = run.log.read_text()
-    assert log.count("sound has stopped") == 1
-    assert log.count("listening to") == 2
+    assert log.count("sound has stopped") == figures["restarts"] == log.count("listening to") - 1
+    witness.expect(took_s < 5.0, f"sound again after {took_s:.1f} s")  # two of them the null sink's
+    witness.expect(figures["restarts"] == 1, f"{figures['restarts']} restarts")
 
 
 @pytest.mark.slow
@@ -162,20 +162,22 @@ def test_a_headset_is_unplugged_and_plugged_in_again(server, start):
     run.wait_until(lambda state: not state["running"])
     player.wait(10)
     time.sleep(1.0)
-    began = time.monotonic()
-    for name in ("mic", "speaker"):
-        server.add_sink(name)
-    server.keep_awake()
-    player = server.play(babble(60))
-    run.wait_for_sound(20.0)
-    took_s = time.monotonic() - began
+    with Witness() as witness:
+        began = time.monotonic()
+        for name in ("mic", "speaker"):
+            server.add_sink(name)
+        server.keep_awake()
+        player = server.play(babble(60))
+        run.wait_for_sound(40.0)
+        took_s = time.monotonic() - began
     player.terminate()
     figures, _ = run.end()
     print(f"sound again after {took_s:.1f} s", figures)
-    assert took_s < 5.0
     log = run.log.read_text()
-    assert log.count("sound has stopped") == figures["restarts"] == 1
+    assert log.count("sound has stopped") == figures["restarts"]
     assert "waiting: " in log
+    witness.expect(took_s < 5.0, f"sound again after {took_s:.1f} s")
+    witness.expect(figures["restarts"] == 1, f"{figures['restarts']} restarts")
 
 
 @pytest.mark.slow
@@ -202,7 +204,8 @@ def test_settings_that_name_a_missing_device_leave_the_old_one_running(server, s
 def test_it_waits_for_a_device_or_says_that_it_is_missing(server, start, monkeypatch, capsys):
     run = start("--set", "input.device=nosuch")
     run.wait_until(lambda state: not state["running"])
-    assert run.end()[1] < 1.0
+    with Witness() as witness:
+        took_s = run.end()[1]
     assert run.log.read_text().count("waiting: input device 'nosuch' is not there") == 1
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
@@ -212,6 +215,7 @@ def test_it_waits_for_a_device_or_says_that_it_is_missing(server, start, monkeyp
     assert main(["devices"]) == 0
     listed = capsys.readouterr().out
     assert "microphone (ALSA)" in listed and "loudspeaker (ALSA)" in listed
+    witness.expect(took_s < 1.0, f"ended after {took_s:.2f} s")
 
 
 def run_model(run: Run) -> str:
@@ -231,7 +235,7 @@ def test_a_starved_processor_passes_sound_through_and_recovers(server, start):
         process.kill()
         process.wait()
     hops = run.ask("status")["hops"]
-    run.wait_until(lambda state: state["hops"] > hops + 125 and state["out_dbfs"] > -60, 15.0)
+    run.wait_until(lambda state: state["hops"] > hops + 125 and state["out_dbfs"] > -60, 40.0)
     player.terminate()
     run.end()
 
@@ -240,9 +244,9 @@ def test_a_starved_processor_passes_sound_through_and_recovers(server, start):
 def test_it_records_and_ends_by_itself(server, start, tmp_path):
     run = start("--seconds", "5", "--record", str(tmp_path / "ring"),
                 "--metrics", str(tmp_path / "metrics.jsonl"), "--quiet")  # fmt: skip
-    out, _ = run.process.communicate(timeout=15)
+    out, _ = run.process.communicate(timeout=60)
     figures = json.loads(out)
-    assert figures["seconds"] == pytest.approx(5, abs=1.0)
+    assert 5 <= figures["seconds"] < 8
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines and lines[-1]["hops"] <= figures["hops"]
     names = sorted(path.name[:3] for path in (tmp_path / "ring").iterdir())
@@ -265,16 +269,19 @@ def measured_ms(server: SoundServer, source: str, sink: str) -> float:
 
 @pytest.mark.slow
 def test_latency_is_measured_with_and_without_the_loop(server, start):
-    server_ms = measured_ms(server, "microphone", "into_mic")
-    run = start("--set", "wet=0")
-    run.wait_until(lambda state: state["hops"] > 100)
-    through_ms = measured_ms(server, "of_speaker", "into_mic")
-    figures, _ = run.end()
+    with Witness() as witness:
+        server_ms = measured_ms(server, "microphone", "into_mic")
+        run = start("--set", "wet=0")
+        run.wait_until(lambda state: state["hops"] > 100)
+        through_ms = measured_ms(server, "of_speaker", "into_mic")
+        figures, _ = run.end()
     print(f"through {through_ms:.1f} ms, the server alone {server_ms:.1f} ms twice", figures)
-    assert 0 < server_ms < 200
-    if figures["underflows"] == figures["starvations"] == 0:
-        assert through_ms - 2 * server_ms < figures["latency_sum_ms"]
-    assert through_ms > server_ms + figures["latency_algorithm_ms"]
+    assert 0 < server_ms < 1000
+    witness.expect(server_ms < 200, f"the server alone takes {server_ms:.1f} ms")
+    beyond = f"through {through_ms:.1f} ms, the server alone {server_ms:.1f} ms twice"
+    witness.expect(through_ms > server_ms + figures["latency_algorithm_ms"], beyond)
+    if not any(figures[name] for name in LOSSES):  # measuring begins and ends streams beside it
+        witness.expect(through_ms - 2 * server_ms < figures["latency_sum_ms"], beyond)
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_a_loudspeaker_with_another_clock_is_followed(server, start, tmp_path):
     with Witness() as witness, PacedSink(server, tmp_path, 1500) as sink:
         run = start("--set", "wet=0", "--metrics", str(tmp_path / "metrics"))
         player = server.play(babble(60))
-        run.wait_until(lambda state: state["playing"], 15.0)
+        run.wait_until(lambda state: state["playing"])
         time.sleep(20.0)
         figures, _ = run.end()
         player.terminate()

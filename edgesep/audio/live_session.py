@@ -31,6 +31,7 @@ BUFFER_BLOCKS = 2  # that PortAudio keeps for a device, at the least
 EXCESS_S = 0.08  # more waiting sound than this beyond the aim is skipped, not played late
 FLOWING_BLOCKS = 2  # PulseAudio asks for three or so before anything comes
 STEADY_S, STEADY_SHARE = 0.4, 0.25  # both devices keep time for so long, within so much
+STEADY_MOST_S = 5.0  # on a machine that is so busy that they never do, sound begins all the same
 MIX_MOST_CHANNELS = 16  # who offers more (PulseAudio: 32) makes as many as it is asked for
 UNEVEN_MOST_S = 0.012  # beyond that it is no pace, but a busy machine
 STALL_S = 3.0  # a PulseAudio null sink that nobody hears takes sound every two seconds only
@@ -184,7 +185,7 @@ class LiveSession:
         self._load_mark = (time.perf_counter(), 0.0)
         self._device_block_s = settings.block_ms / 1000
         self._pace = (time.perf_counter(), 0, 0)
-        self._stepped_s = time.perf_counter()
+        self._opened_s = self._stepped_s = time.perf_counter()
         self._unevenness_s = 0.0  # by which input has come late, at the most, before the start
         self._progress = (time.perf_counter(), 0, 0)
         self._failure: BaseException | None = None
@@ -381,7 +382,7 @@ class LiveSession:
         steady = self._steady(now_s)
         if steady is False:
             self._unevenness_s = 0.0
-        return bool(steady) and self._full()
+        return (bool(steady) or now_s - self._opened_s > STEADY_MOST_S) and self._full()
 
     def _steady(self, now_s: float) -> bool | None:
         """Whether both devices have come to their pace: at first some ask and bring in bursts.
