@@ -22,6 +22,7 @@ from tests.live_jobs import resident_mb
 from tests.soundserver import SoundServer, missing_sound_system
 
 SECONDS = 1200.0
+PATIENCE_S = 30.0
 MOST_GROWTH = {"memory_mb": 2.0, "latency_sum_ms": 5.0}
 SETTINGS = ("input.device=microphone", "output.device=loudspeaker", "input.rate_hz=48000",
             "output.rate_hz=48000")  # fmt: skip
@@ -61,7 +62,12 @@ def run(folder: Path, model: str, seconds: float) -> tuple[list[dict[str, float]
         env=server.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     memory: list[tuple[float, float]] = []
+    deadline = time.monotonic() + seconds + PATIENCE_S
     while loop.poll() is None:
+        if time.monotonic() > deadline:
+            loop.kill()
+            server.kill()
+            raise SystemExit(f"edgesep run has not ended {PATIENCE_S:g} s after its time")
         memory.append((time.time(), resident_mb(loop.pid)))
         time.sleep(1)
     assert loop.stdout is not None
