@@ -40,6 +40,9 @@ class Fading(Protocol):
     def closed(self) -> bool:
         """Whether nothing comes through any more."""
 
+    def shorten(self, fade_frames: int) -> None:
+        """Take `fade_frames`, at least 1, where it was more; between two blocks only."""
+
 
 class Limiting(Protocol):
     """The limiter, as far as others care."""
@@ -132,6 +135,12 @@ class Fader:
     def closed(self) -> bool:
         """Whether nothing comes through any more."""
         return self._level == 0 and not self.open
+
+    def shorten(self, fade_frames: int) -> None:
+        """Take `fade_frames`, at least 1, where it was more; between two blocks only."""
+        if fade_frames < self._frames:
+            self._level = self._level * fade_frames // self._frames
+            self._frames = fade_frames
 
     def push(self, block: NDArray[np.int32]) -> NDArray[np.int32]:
         """Fade int32 (n, channels)."""
@@ -322,6 +331,12 @@ class _CFader:
     @property
     def closed(self) -> bool:
         return self._struct.fade_level == 0 and not self._struct.fade_open
+
+    def shorten(self, fade_frames: int) -> None:
+        struct = self._struct
+        if fade_frames < struct.fade_frames:
+            struct.fade_level = struct.fade_level * fade_frames // struct.fade_frames
+            struct.fade_frames = fade_frames
 
 
 class _CLimiter:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgesep import native
 from edgesep.audio.devices import Device, PortAudio, Stream, find_device
-from edgesep.audio.live_io import Inlet, Outlet
+from edgesep.audio.live_io import HOLD, Inlet, Outlet
 from edgesep.audio.live_path import LivePath
 from edgesep.audio.overload import OverloadGuard
 from edgesep.audio.playout import DriftControl
@@ -37,7 +37,9 @@ UNEVEN_MOST_S = 0.012  # beyond that it is no pace, but a busy machine
 STALL_S = 3.0  # a PulseAudio null sink that nobody hears takes sound every two seconds only
 START_STALL_S = 6.0
 CLOSE_S = 2.0
-DRAIN_S = 0.5
+DRAIN_S = 0.6  # for the last sound to be heard; all of the end has a second
+STOP_FADE_S = 0.15  # at the most, whatever the settings say: what waits must be heard as well
+SPARE_BLOCKS = 2  # of the device, beyond what PortAudio says of its buffer
 TIMES_KEPT = 1024
 
 Log = Callable[[str], None]
@@ -238,20 +240,38 @@ class LiveSession:
         return f"no {silent} for {now - since:.1f} s"
 
     def stop(self, *, fade: bool = True) -> None:
-        """Fade out, let the rest be played, close the streams. Takes up to half a second."""
+        """Fade out, let that be heard, close the streams. Takes up to `DRAIN_S` before it closes.
+
+        Closing throws away what is in the device's buffer (PortAudio's way to play that first
+        leaves it to the driver: with ALSA it throws it away as well). So nothing but silence may
+        be in there by then.
+        """
+        self._outlet.refill_frames = HOLD  # what runs dry from now on stays silent
         self._ending.set()
-        deadline = time.perf_counter() + DRAIN_S
-        while fade and self._playing and time.perf_counter() < deadline:
-            if self._path.fader.closed:  # what still waits in the ring is played, then silence
-                time.sleep(self._outlet.ring.available / self.ends.out_rate_hz + 0.02)
-                break
-            time.sleep(0.005)
+        if fade and self._playing:
+            self._play_out(time.perf_counter() + DRAIN_S)
         self._playing = False
         self._outlet.ending = self._closed = True
         self._inlet.bell.ring()
         self._worker.join(CLOSE_S)
         self._close_streams()
         self._count()
+
+    def _play_out(self, deadline_s: float) -> None:
+        """Wait until the device has taken the end of the fade, and its buffer full of silence."""
+
+        def wait_for(condition: Callable[[], bool]) -> None:
+            while not condition() and time.perf_counter() < deadline_s:
+                time.sleep(0.004)
+
+        wait_for(lambda: self._path.fader.closed)
+        steps = self._steps + 1 + math.ceil(self._path.lookahead_s / self._hop_s)
+        wait_for(lambda: self._steps >= steps)  # what the limiter held back has come out as well
+        waiting_s = self._outlet.ring.available / self.ends.out_rate_hz
+        buffered_s = max((stream.latency_s for stream in self._streams), default=0.0)
+        blocks = math.ceil((waiting_s + buffered_s) / self._device_block_s) + SPARE_BLOCKS
+        blocks += self._outlet.blocks
+        wait_for(lambda: self._outlet.blocks >= blocks)
 
     def counters(self) -> Counters:
         """Return the counters, up to date."""
@@ -330,6 +350,8 @@ class LiveSession:
         self._settling_hops = max(0, self._settling_hops - 1)
         was_closed = path.fader.closed
         path.fader.open = self._playing and not silent
+        if self._ending.is_set():
+            path.fader.shorten(round(STOP_FADE_S * self.ends.out_rate_hz))
         hops = path.hops
         out = path.push(block, self._drift.stretch, rest=rest)
         self._put(out, spare=was_closed and path.fader.closed)
