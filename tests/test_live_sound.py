@@ -28,7 +28,7 @@ from edgesep.models import DEFAULT_MODEL, list_models
 from tests.live_jobs import RATE_HZ, Run, babble, measure_isolation
 from tests.paced_sink import PacedSink
 from tests.soundserver import SoundServer, missing_sound_system
-from tests.tone_evidence import Kept, examine, read_recorded
+from tests.tone_evidence import Kept, examine, jumps_above, read_recorded
 from tests.witness import LOSSES, LOST_BY_US, Witness
 
 TONE_LEVEL = 8000
@@ -174,8 +174,8 @@ def test_a_thousand_switches_and_a_hundred_reloads_make_no_click(server, start, 
         took_s = switch_and_reload(run, path)
         played, heard = end_recordings(recordings, tmp_path)
         after = run.ask("status")
+    hear_the_end(server, run, tmp_path / "end.raw")
     player.terminate()
-    run.end()
     assert len(heard) > 0.5 * took_s * RATE_HZ and np.abs(heard).max() > TONE_LEVEL / 2
     assert (after["reloads"], after["restarts"]) == (RELOADS, 0)
     crossfade = 2 * TONE_LEVEL / (0.008 * RATE_HZ)  # from one side to the other within a hop
@@ -205,6 +205,32 @@ def end_recordings(recordings: Recordings, folder: Path) -> list[NDArray[np.int1
         recording.terminate()
         recording.wait()
     return [np.fromfile(folder / f"{name}.raw", "<i2")[::2] for name in ("mic", "speaker")]
+
+
+def hear_the_end(server: SoundServer, run: Run, path: Path) -> None:
+    """End it by SIGTERM while it plays the tone: what the loudspeaker plays fades to silence.
+
+    A cut would be a step of up to `TONE_LEVEL`; where the loop itself runs dry, it fades in 4 ms.
+    """
+    run.ask("set", assignment="wet=0")
+    run.ask("set", assignment="limiter_dbfs=0")
+    with Witness() as witness:
+        recording = server.record(path, 2, "speaker.monitor")
+        time.sleep(0.5)
+        _, took_s = run.end()
+        time.sleep(0.5)
+        recording.terminate()
+        recording.wait()
+    heard = np.fromfile(path, "<i2")[::2]
+    silent = int(np.argmax(np.abs(heard[::-1]) > 1))
+    heard, silent_s = heard[-silent - RATE_HZ // 4 :], silent / RATE_HZ
+    largest = int(np.abs(np.diff(heard.astype(int))).max(initial=0))
+    print(f"the end: {took_s:.2f} s, largest step {largest}, then {silent_s:.2f} s of silence")
+    assert np.abs(heard).max() > TONE_LEVEL / 2
+    witness.expect(silent_s > 0.05, "the tone goes on")
+    most = TONE_SLOPE + TONE_LEVEL / (0.004 * RATE_HZ) + 20
+    witness.expect(not len(jumps_above(heard, most)), f"a step of {largest} at the end")
+    witness.expect(took_s < 1.0, f"ended after {took_s:.2f} s")
 
 
 def switch_and_reload(run: Run, path: Path) -> float:
