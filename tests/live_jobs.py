@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
-import scipy.signal
 import soundfile
 import soxr
 from numpy.typing import NDArray
@@ -21,11 +19,11 @@ from numpy.typing import NDArray
 import edgesep
 from edgesep.audio.control import ask
 from edgesep.errors import EdgesepError
+from tests.aligned_sound import aligned
 from tests.soundserver import SoundServer
 
 START_SECONDS = 30.0  # a null sink takes two to wake up, and the machine may be busy
 RATE_HZ = 48000
-ALIKE_LEAST = 0.9  # correlation from which on a piece is taken for heard
 DEMO = Path(__file__).parents[1] / "demo"
 
 
@@ -156,39 +154,6 @@ def si_sdr_db(wanted: NDArray, heard: NDArray) -> float:
     """Return the scale-invariant ratio of signal to distortion (Le Roux et al., 2019)."""
     target = wanted * (heard @ wanted) / (wanted @ wanted)
     return float(10 * np.log10(np.sum(target**2) / np.sum((heard - target) ** 2)))
-
-
-def aligned(wanted: NDArray, heard: NDArray) -> tuple[NDArray, NDArray]:
-    """Return `heard` (n,) with the delays of `wanted` (m,), and these delays in samples.
-
-    The delay of each quarter of a second is measured to a part of a sample; between two it moves
-    evenly, as it does when a loop follows clocks.
-    """
-    size = 1 << (len(heard) + len(wanted)).bit_length()
-    product = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(wanted, size))
-    late = int(np.argmax(np.fft.irfft(product, size)[: len(heard)]))
-    half, reach = RATE_HZ // 8, RATE_HZ // 2  # a busy machine may make a hole, and a jump
-    loud = np.sqrt(np.mean(wanted**2)) / 2
-    places, delays = [], []
-    for middle in range(half, len(wanted) - half, half):
-        piece = wanted[middle - half : middle + half]
-        start = late + middle - half - reach
-        around = heard[max(0, start) : start + 2 * (half + reach)]
-        if np.sqrt(np.mean(piece**2)) < loud or start < 0 or len(around) < 2 * half:
-            continue
-        scores = scipy.signal.correlate(around, piece, mode="valid", method="fft")
-        best = int(np.argmax(scores))
-        there = around[best : best + len(piece)]
-        alike = scores[best] / (np.linalg.norm(piece) * np.linalg.norm(there) + 1e-9)
-        if 0 < best < len(scores) - 1 and alike > ALIKE_LEAST:
-            left, top, right = scores[best - 1 : best + 2]
-            found = late - reach + best + (left - right) / (2 * (left - 2 * top + right))
-            places.append(middle)
-            delays.append(found)
-    smooth = scipy.ndimage.median_filter(np.array(delays), 5, mode="mirror")
-    moments = np.arange(len(wanted)) + np.interp(np.arange(len(wanted)), places, smooth)
-    moved = scipy.ndimage.map_coordinates(heard, [moments], order=5, mode="constant")
-    return moved, smooth
 
 
 def measure_isolation(
