@@ -67,7 +67,10 @@ def initial_floor(contract: FrameContract) -> Int64:
 
 
 def track_floor(floor: Int64, level: Int64, contract: FrameContract) -> Int64:
-    """Return the noise floor (bands,), Q16, after a frame of that level (bands,), Q8."""
+    """Return the noise floor (bands,), Q16, after a frame of that level (bands,), Q8.
+
+    Not for frames before the first sound: it would fall to nothing, and take seconds to rise again.
+    """
     above = (level << 8) - floor
     rise = above >> contract.floor_rise_shift
     return floor + np.where(above > 0, rise, above >> contract.floor_fall_shift)
@@ -117,12 +120,17 @@ def _signal_features(channels: NDArray[np.int16], contract: FrameContract) -> ND
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES, axis=1)[:, ::hop]
     windows = windows[:, :frames].swapaxes(0, 1)  # (frames, channels, 512)
     level = np.empty((frames, contract.bands), dtype=np.int64)
+    sounding = np.empty(frames, dtype=np.bool_)
     for start in range(0, frames, BATCH_FRAMES):
         part = windows[start : start + BATCH_FRAMES]
-        power = mean_power(analyse_frames(part), is_silent(part), contract)
+        silent = is_silent(part)
+        sounding[start : start + BATCH_FRAMES] = ~silent.all(axis=1)
+        power = mean_power(analyse_frames(part), silent, contract)
         level[start : start + BATCH_FRAMES] = levels_q8(*power)
     floors = np.empty_like(level)
     floor = initial_floor(contract)
-    for frame in range(frames):
+    first = int(np.argmax(sounding)) if sounding.any() else frames
+    floors[:first] = floor
+    for frame in range(first, frames):
         floors[frame] = floor = track_floor(floor, level[frame], contract)
     return quantise(level, floors)

@@ -127,7 +127,8 @@ def float_features(x: np.ndarray, contract: FrameContract) -> np.ndarray:
     level = np.clip(np.log2(np.maximum(bands, 1e-9)), 8, 10495 / 256)
     floors, floor = np.empty_like(level), np.full(contract.bands, 10495 / 256)
     for i, now in enumerate(level):
-        floor = floor + (now - floor) * np.where(now > floor, 2.0**-8, 2.0**-3)
+        if bands[: i + 1].any():
+            floor = floor + (now - floor) * np.where(now > floor, 2.0**-8, 2.0**-3)
         floors[i] = floor
     features = np.stack((8 * (level - 24), 8 * (level - floors) - 64), axis=-1)
     return np.clip(features, -128, 127)
@@ -191,6 +192,17 @@ def assert_same_stream(
     for hop, mask in zip(hops, masks, strict=True):
         np.testing.assert_array_equal(ours.analyse(hop), twin.analyse(hop))
         np.testing.assert_array_equal(ours.synthesise(mask, gains), twin.synthesise(mask, gains))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("hop", [64, 128])
+def test_silence_before_the_first_sound_leaves_no_trace(hop: int, backend: str) -> None:
+    """Recordings and microphones begin with zeros; the noise floor must not fall to them."""
+    contract = signals.contract(hop, hop)
+    sound = SIGNALS["speech"]
+    late = np.concatenate([np.zeros(40 * hop, np.int16), sound])
+    after = signal_features(late, contract, backend)[40:]
+    assert np.array_equal(after, signal_features(sound, contract, backend))
 
 
 @needs_c

@@ -25,6 +25,7 @@ typedef struct channel {
 struct edgesep_frontend {
     uint32_t ready;
     int32_t hop, fade, channels, bands, floor_rise_shift, floor_fall_shift;
+    int32_t heard;                 /* 0 before the first sample that is not zero */
     int32_t window[MAX_SYNTHESIS]; /* hop + fade used, Q30 */
     int32_t floors[EDGESEP_BINS];  /* bands used, Q16 */
     uint16_t edges[EDGESEP_BINS + 1];
@@ -152,6 +153,7 @@ int edgesep_frontend_reset(edgesep_frontend *frontend) {
     for (int32_t b = 0; b < frontend->bands; b++) {
         frontend->floors[b] = EDGESEP_FLOOR_START;
     }
+    frontend->heard = 0;
     return EDGESEP_OK;
 }
 
@@ -208,6 +210,11 @@ int edgesep_analyse(edgesep_frontend *frontend, const int16_t *hop, int8_t *feat
     edgesep_frontend *f = frontend;
     for (int32_t i = 0; i < f->channels; i++) {
         take_hop(f, &f->channel[i], hop + i * f->hop);
+        f->heard |= f->channel[i].sounding;
+    }
+    if (f->heard == 0) { /* the floors would fall to nothing, and take seconds to rise again */
+        memset(features, INT8_MIN, 2 * (size_t)f->bands);
+        return EDGESEP_OK;
     }
     uint64_t *power = f->passing.analysis.power;
     int32_t *levels = f->passing.analysis.levels;
