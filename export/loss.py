@@ -2,7 +2,7 @@
 
 The mask is applied to the noisy spectrum at the true analysis window, transformed back, windowed by
 the true synthesis window and overlap-added; estimate and target are then compared as compressed
-spectra (magnitude and complex, power 0.3) and by SI-SDR.
+spectra (magnitude and complex, power 0.3), by SI-SDR, and as listeners do (`perceptual.py`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import numpy as np
 from keras import ops
 
 from .loss_weights import LossWeights
+from .perceptual import envelope_decorrelation, loudness_disturbance
 
 WINDOW = 512
 COMPRESSION = 0.3
 COMPARED_HOP = 256  # samples between compared spectra: half a window; more of them only cost time
 MASK_STEPS, FULL_STEP = 256.0, 240.0  # the device reads mask bytes of 240 and up as a gain of one
+POWER_FLOOR = 1e-4  # of spectra, where white noise of the mixture's level has 190
+SPEECH_POWER = 1e-2  # mean of a spectrum: below it there is none
 BEYOND_ONE = 0.1  # slope of the gradient above it: what is held at one must find its way down
 
 
@@ -85,14 +88,25 @@ class ResynthesisLoss:
         (er, ei), (tr, ti) = (
             ops.rfft(ops.multiply(self._frames(x, step), self._hann)) for x in (estimate, target)
         )
-        ep, tp = er * er + ei * ei + 1e-4, tr * tr + ti * ti + 1e-4
+        ep, tp = er * er + ei * ei + POWER_FLOOR, tr * tr + ti * ti + POWER_FLOOR
         em, tm = ep ** (COMPRESSION / 2), tp ** (COMPRESSION / 2)
         eg, tg = ep ** ((COMPRESSION - 1) / 2), tp ** ((COMPRESSION - 1) / 2)
         magnitude = ops.square(tm - em)
         missing = ops.square(ops.relu(tm - em))
         phase = ops.square(er * eg - tr * tg) + ops.square(ei * eg - ti * tg)
         w = self.weights
-        return ops.mean(w.magnitude * magnitude + w.suppression * missing + w.complex * phase)
+        compressed = ops.mean(w.magnitude * magnitude + w.suppression * missing + w.complex * phase)
+        return compressed + self._perceptual(ep, tp)
+
+    def _perceptual(self, estimate_power: Any, target_power: Any) -> Any:
+        """Return the weighted mean over clips that hold speech."""
+        w = self.weights
+        if not w.loudness and not w.envelopes:
+            return 0.0
+        present = ops.cast(ops.mean(target_power, axis=(1, 2)) > SPEECH_POWER, "float32")
+        clips = w.loudness * loudness_disturbance(target_power, estimate_power)
+        clips = clips + w.envelopes * envelope_decorrelation(target_power, estimate_power)
+        return ops.sum(present * clips) / (ops.sum(present) + 1e-3)
 
     def _si_sdr(self, estimate: Any, target: Any) -> Any:
         """Return the batch mean in dB over clips that hold speech, soft-limited at the ceiling."""

@@ -10,7 +10,9 @@ class LossWeights:
     """What counts how much (a recipe's `loss:` section).
 
     magnitude, complex: of the compressed spectra; suppression: extra on magnitudes below the
-    target's; si_sdr_db: per dB of SI-SDR, which is cut off above `si_sdr_ceiling_db`.
+    target's; si_sdr_db: per dB of SI-SDR, which is cut off above `si_sdr_ceiling_db`; loudness:
+    of a PESQ-like disturbance, per point; envelopes: of one minus an ESTOI-like correlation
+    (`perceptual.py`).
     """
 
     magnitude: float = 0.7
@@ -18,6 +20,8 @@ class LossWeights:
     suppression: float = 0.3
     si_sdr_db: float = 0.01
     si_sdr_ceiling_db: float = 30.0
+    loudness: float = 0.0
+    envelopes: float = 0.0
 
 
 @dataclass(frozen=True)
