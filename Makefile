@@ -25,7 +25,7 @@ quick: $(VENV)/dev.stamp ## run the tests that take under a minute together
 	    -k "not sanitizers and not warnings"
 
 # Wants the extra "audio", PulseAudio, and a machine with nothing else to do.
-live: $(VENV)/dev.stamp ## measure the live loop for twenty minutes: sound, load, latency
+live: $(VENV)/dev.stamp ## measure the live loop for twenty-five minutes: sound, load, latency
 	$(BIN)/python benchmarks/live.py
 
 soak: $(VENV)/dev.stamp ## run the live loop for twenty minutes; plots load and latency

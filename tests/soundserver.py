@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgesep.audio.priority import realtime_allowed
+from tests.awake import Awake
 
 PROGRAMS = ("pulseaudio", "pactl", "parec", "pacat")
 # A player that has to wait would be heard as a hole in the sound, which is not what is tested.
@@ -42,10 +43,15 @@ pcm.of_speaker {
 
 
 class SoundServer:
-    """Null sinks "mic" (what is played there is what a microphone hears) and "speaker"."""
+    """Null sinks "mic" (what is played there is what a microphone hears) and "speaker".
 
-    def __init__(self, folder: Path) -> None:
+    awake: keep the cores from sleeping while it runs (`awake.py`).
+    """
+
+    def __init__(self, folder: Path, awake: bool = True) -> None:
         self._folder = folder
+        self._awake_wanted = awake
+        self._awake: Awake | None = None
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "asound.conf").write_text(ASOUND_CONF)
         for name in ("home", "state", "runtime"):
@@ -72,6 +78,8 @@ class SoundServer:
         ]  # fmt: skip
         for name in ("mic", "speaker"):
             command += ["-L", f"module-null-sink {SINK.format(name, 2)}"]
+        if self._awake_wanted:
+            self._awake = Awake()
         with (self._folder / "pulseaudio.log").open("ab") as log:
             self._process = subprocess.Popen(command, env=self.environment, stderr=log)
         deadline = time.monotonic() + 20
@@ -107,6 +115,9 @@ class SoundServer:
 
     def kill(self) -> None:
         """End the server as a crash would."""
+        if self._awake is not None:
+            self._awake.close()
+            self._awake = None
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(10)
