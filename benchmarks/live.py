@@ -73,15 +73,18 @@ def main() -> int:
 
 
 def end_after(seconds: int) -> None:
-    """End this process, and all that it has started, if it still runs then."""
+    """End this process, and all that it has started, if it still runs then, or on SIGTERM."""
 
-    def stop(*_: object) -> None:
+    def stop(signum: int, _: object) -> None:
         for pid in Path("/proc/self/task", str(os.getpid()), "children").read_text().split():
             os.kill(int(pid), signal.SIGKILL)
-        print(f"stopped: it took longer than {seconds / 60:g} minutes", file=sys.stderr)
+        late = signum == signal.SIGALRM
+        print(f"stopped: it took longer than {seconds / 60:g} minutes" if late else "stopped",
+              file=sys.stderr)  # fmt: skip
         os._exit(1)
 
     signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGTERM, stop)
     signal.alarm(seconds)
 
 
