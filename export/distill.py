@@ -20,6 +20,7 @@ from .float_model import Weights
 from .graph import Graph
 from .loss_weights import TeacherTerm
 from .recipe import Recipe, load_recipe
+from .team import Team
 
 
 def load_teacher(recipe: Recipe) -> tuple[Any, Path] | None:
@@ -76,11 +77,13 @@ def set_folded(model: Any, graph: Graph, weights: Weights) -> None:
 
 
 def with_masks(
-    batches: Iterable[tuple[np.ndarray, np.ndarray]], teacher: Any
+    batches: Iterable[tuple[np.ndarray, np.ndarray]], teacher: Any, team: Team
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the batches, the teacher's masks behind the hops: (clips, frames, 2 * hop + bands)."""
     for features, hops in batches:
-        yield features, np.concatenate([hops, teacher.predict_on_batch(features)], axis=-1)
+        with team.apart():
+            masks = teacher.predict_on_batch(features)
+        yield features, np.concatenate([hops, masks], axis=-1)
 
 
 def objective(loss: Any, term: TeacherTerm) -> Callable[[Any, Any], Any]:

@@ -1,7 +1,12 @@
-"""Train a recipe's network; checkpoint every epoch and on a signal, resume where it stopped."""
+"""Train a recipe's network; checkpoint every epoch and on a signal, resume where it stopped.
+
+There are two copies of the network where several processes or devices train it: the team's, which
+Keras fits, and process 0's own, which is read from files, measured and written.
+"""
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -20,6 +25,7 @@ from .loss_weights import TeacherTerm
 from .measure import si_sdr_db
 from .recipe import Recipe
 from .stopping import stop_requests
+from .team import ALONE, Team, check_batch
 from .train_log import LOG_FILE, LogRow, append_row, upgrade_log
 
 DEV_BATCHES = 6
@@ -37,58 +43,81 @@ def train(
     workers: int,
     pool: Path | None = None,
     start_from: tuple[Recipe, Weights] | None = None,
+    team: Team = ALONE,
 ) -> Path:
     """Train to the recipe's last step and return the path of the averaged, folded weights.
 
     out: folder of checkpoints, `log.csv` and `weights.npz`; a run found there is gone on with.
     pool: folder where mixed batches are kept for other runs (`feed.Pool`).
     start_from: a recipe and its folded weights to begin with instead of random ones (`warm.py`).
+    team: the processes that train together; all call this alike.
     SIGTERM and Ctrl-C end it after the step in hand, with a checkpoint and SystemExit.
     """
     import keras
 
     from .distill import load_teacher, with_masks
 
-    out.mkdir(parents=True, exist_ok=True)
     settings = recipe.training
+    check_batch(settings.batch, team.devices)
     keras.utils.set_random_seed(settings.seed)
     teacher = load_teacher(recipe)
-    model, loss = compiled_network(recipe, _optimizer(recipe), recipe.teacher)
-    if start_from and not (out / CHECKPOINT_FILE).exists():
-        begin_with(model, recipe, sources["train"], *start_from)
-    step = load_checkpoint(model, out)
-    upgrade_log(out / LOG_FILE, settings.epoch_steps)
-    dev = _dev_batches(sources["dev"], recipe)
-    if teacher:
-        print(f"teacher: {teacher[1]}, weight {recipe.teacher.weight:g}")
+
+    def build() -> tuple[Any, Any]:
+        return compiled_network(recipe, _optimizer(recipe), recipe.teacher)
+
+    own, loss = build()
+    own.optimizer.build(own.trainable_variables)
+    dev: list[tuple[np.ndarray, np.ndarray]] = []
+    if team.leads:
+        _prepare(own, recipe, sources["train"], out, start_from)
+        dev = _dev_batches(sources["dev"], recipe)
+        if teacher:
+            print(f"teacher: {teacher[1]}, weight {recipe.teacher.weight:g}")
+    model = team.spread(own, lambda: build()[0])
+    step = int(model.optimizer.iterations)
 
     kept = pool_of(pool, sources["train"], recipe) if pool else None
-    feed = batches(sources["train"], recipe, step, workers, kept)
+    feed = batches(sources["train"], recipe, step, workers, kept, team.share)
     with stop_requests() as asked, closing(feed):
-        told = with_masks(feed, teacher[0]) if teacher else feed
+        told = with_masks(feed, teacher[0], team) if teacher else feed
         while step < settings.steps:
             started = time.monotonic()
             epoch = step // settings.epoch_steps
             last = min((epoch + 1) * settings.epoch_steps, settings.steps)
-            history = model.fit(
-                _epoch(told, last - step, model, asked),
-                steps_per_epoch=last - step,
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                shuffle=False,
-                verbose=0,
-            )
+            with team.together():
+                history = model.fit(
+                    _epoch(told, last - step, model, asked, team),
+                    steps_per_epoch=last - step,
+                    initial_epoch=epoch,
+                    epochs=epoch + 1,
+                    shuffle=False,
+                    verbose=0,
+                )
             step = int(model.optimizer.iterations)
-            save_checkpoint(model, out)
-            if step == last:
-                gain_db = _conclude(model, loss, recipe, dev, out)
-                rate, mean = float(model.optimizer.learning_rate), history.history["loss"][0]
+            team.collect(model, own)
+            if team.leads:
+                save_checkpoint(own, out)
+            if team.leads and step == last:
+                gain_db = _conclude(own, loss, recipe, dev, out)
+                rate, mean = float(own.optimizer.learning_rate), history.history["loss"][0]
                 seconds = time.monotonic() - started
                 _log(out, LogRow(epoch + 1, step, seconds, rate, mean, gain_db))
-            if step < settings.steps and asked:
-                print(f"stopped after step {step}: the same command goes on from there")
-                raise SystemExit(128 + asked[0])
+            if step < settings.steps and team.any(bool(asked)):
+                if team.leads:
+                    print(f"stopped after step {step}: the same command goes on from there")
+                raise SystemExit(128 + (asked[0] if asked else signal.SIGTERM))
     return out / WEIGHTS_FILE
+
+
+def _prepare(
+    model: Any, recipe: Recipe, source: Source, out: Path, start: tuple[Recipe, Weights] | None
+) -> None:
+    """Go on from the last checkpoint, or begin."""
+    out.mkdir(parents=True, exist_ok=True)
+    if start and not (out / CHECKPOINT_FILE).exists():
+        begin_with(model, recipe, source, *start)
+    load_checkpoint(model, out)
+    upgrade_log(out / LOG_FILE, recipe.training.epoch_steps)
 
 
 def _epoch(
@@ -96,13 +125,17 @@ def _epoch(
     count: int,
     model: Any,
     asked: list[int],
+    team: Team,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield `count` batches; once `asked` is not empty, let Keras end with that step.
+    """Yield `count` batches; once a process was asked to stop, let Keras end with that step.
 
     No more than it takes: Keras reads ahead, and would lose what it read.
     """
-    for batch in islice(feed, count):
-        if asked:
+    stop = False
+    for number, batch in enumerate(islice(feed, count)):
+        if number % team.talk_steps == 0:
+            stop = stop or team.any(bool(asked))
+        if stop:
             model.stop_training = True  # again and again: `fit` forgets it while it begins
         yield batch
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import yaml
 
 from export.corpus import RATE_HZ, Corpus
@@ -38,16 +39,35 @@ def write_recipe(recipe: Recipe, path: Path) -> Path:
     return path
 
 
-def tiny_source(folder: Path) -> Source:
-    """Write a few seconds of generated voices and noises, and return where."""
+def voices_and_noises() -> dict[str, np.ndarray]:
+    """Return four generated voices and four noises of two seconds each, int16."""
     rng = np.random.default_rng(0)
     time = np.arange(2 * RATE_HZ) / RATE_HZ
     pitches_hz = rng.uniform(90, 250, 4)[:, None]
-    voices = sum(np.sin(2 * np.pi * pitches_hz * k * time) / k for k in range(1, 12))
+    voices = np.sum([np.sin(2 * np.pi * pitches_hz * k * time) / k for k in range(1, 12)], axis=0)
     voices = voices * (np.sin(2 * np.pi * 3 * time) > 0)
-    for kind, clips in (("speech", voices), ("noise", rng.standard_normal((4, 2 * RATE_HZ)))):
-        samples = (clips * 3000).astype(np.int16).ravel()
-        starts = np.arange(5) * 2 * RATE_HZ
+    noises = rng.standard_normal((4, 2 * RATE_HZ))
+    return {
+        kind: (clips * 3000).astype(np.int16)
+        for kind, clips in (("speech", voices), ("noise", noises))
+    }
+
+
+def tiny_source(folder: Path) -> Source:
+    """Write generated sound as packed corpora, and return where."""
+    for kind, clips in voices_and_noises().items():
         names = tuple(f"{kind}{i}" for i in range(4))
-        Corpus(samples, starts, np.full(4, 0.25), names).save(folder / f"{kind}.npz")
+        starts = np.arange(5) * 2 * RATE_HZ
+        Corpus(clips.ravel(), starts, np.full(4, 0.25), names).save(folder / f"{kind}.npz")
     return Source(folder / "speech.npz", folder / "noise.npz")
+
+
+def write_audio(folder: Path) -> list[str]:
+    """Write generated sound as files; return the command line's arguments that name them."""
+    for kind, clips in voices_and_noises().items():
+        for split in ("train", "dev"):
+            (folder / kind / split).mkdir(parents=True)
+            for i, clip in enumerate(clips):
+                soundfile.write(folder / kind / split / f"{kind}{i}.wav", clip, RATE_HZ)
+    named = [f"--{kind}={folder / kind}" for kind in ("speech", "noise")]
+    return [*named, f"--cache={folder / 'cache'}"]
