@@ -14,7 +14,9 @@ __all__ = ["aligned"]
 
 RATE_HZ = 48000
 HALF = RATE_HZ // 8  # of a piece whose delay is measured; pieces overlap by so much
+HEAD = 4 * RATE_HZ  # that tells where it begins, even if the sound repeats itself later
 REACH = RATE_HZ // 2  # a busy machine may make a hole, and a jump
+BEGINNING_LEAST = 0.5  # of the best likeness: a jump within the beginning costs some
 ALIKE_LEAST = 0.9  # correlation from which on a piece is taken for heard
 NEIGHBOURS = 4  # intervals on either side that tell how fast the delay moves without a jump
 NEAR = 3  # places on either side of a jump that tell the delay there
@@ -69,9 +71,7 @@ def _moved(spline: Sound, moments: Sound) -> Sound:
 
 def _measure(wanted: Sound, heard: Sound) -> tuple[NDArray[np.intp], Sound, float]:
     """Return places in `wanted` that are loud and heard, the delays there, and the gain."""
-    size = 1 << (len(heard) + len(wanted)).bit_length()
-    product = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(wanted, size))
-    late = int(np.argmax(np.fft.irfft(product, size)[: len(heard)]))
+    late = _beginning(wanted[:HEAD], heard)
     loud = np.sqrt(np.mean(wanted**2)) / 2
     places, delays, gains = [], [], []
     for middle in range(HALF, len(wanted) - HALF, HALF):
@@ -88,5 +88,14 @@ def _measure(wanted: Sound, heard: Sound) -> tuple[NDArray[np.intp], Sound, floa
             left, top, right = scores[best - 1 : best + 2]
             places.append(middle)
             delays.append(late - REACH + best + (left - right) / (2 * (left - 2 * top + right)))
+            late += best - REACH  # what is lost adds up
             gains.append(top / (piece @ piece))
     return np.array(places), np.array(delays), float(np.median(gains))
+
+
+def _beginning(head: Sound, heard: Sound) -> int:
+    """Return the first place where `head` is heard, in samples."""
+    size = 1 << (len(heard) + len(head)).bit_length()
+    product = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(head, size))
+    likeness = np.fft.irfft(product, size)[: len(heard)]
+    return int(np.argmax(likeness > BEGINNING_LEAST * likeness.max()))

@@ -29,6 +29,7 @@ FIRST = (
     ["chrt", "--rr", str(PLAYER_PRIORITY)] if realtime_allowed() and shutil.which("chrt") else []
 )
 PLAYER_LATENCY_MS = 16  # PulseAudio brings pieces of half as much: blocks of 8 ms, as a card would
+PIPE_S = 0.5  # more than what a full pipe holds of stereo at 48 kHz
 ALSA_PLUGIN = "libasound_module_pcm_pulse.so"
 QUAD = "front-left,front-right,rear-left,rear-right"
 SINK = "sink_name={} rate=48000 channels={}"
@@ -170,25 +171,27 @@ class SoundServer:
 
 
 class Microphone:
-    """A microphone that is on before anybody speaks, as a real one is.
+    """A microphone that is on before anybody speaks, and after, as a real one is.
 
-    A null sink changes its pace, with a pause, when a player comes; a stream that goes on does not.
+    A null sink changes its pace, with a pause, when a player comes or goes; a stream that goes on
+    does not.
     """
 
     def __init__(self, player: subprocess.Popen[bytes], channels: int) -> None:
         self._player, self._channels = player, channels
         self._said: bytes | None = None
+        self._through = threading.Event()
         self._feeder = threading.Thread(target=self._feed, daemon=True)
         self._feeder.start()
 
     def say(self, samples: NDArray[np.int16]) -> None:
-        """Play (n, channels) as soon as what waits in the pipe is through, and end then."""
+        """Play (n, channels) as soon as what waits in the pipe is through, then silence again."""
         self._said = samples.astype("<i2").tobytes()
 
     def wait(self, seconds: float) -> None:
         """Wait until all that was said has been played."""
-        self._feeder.join(seconds)
-        self._player.wait(5)
+        self._through.wait(seconds)
+        time.sleep(PIPE_S)
 
     def close(self) -> None:
         """End at once."""
@@ -197,10 +200,13 @@ class Microphone:
 
     def _feed(self) -> None:
         assert self._player.stdin is not None
+        silence = bytes(2 * self._channels * 480)
         with contextlib.suppress(BrokenPipeError), self._player.stdin as pipe:
-            while self._said is None:
-                pipe.write(bytes(2 * self._channels * 480))  # waits: the pipe holds 0.3 s
-            pipe.write(self._said)
+            while True:
+                pipe.write(silence)  # waits while the pipe is full
+                if self._said is not None and not self._through.is_set():
+                    pipe.write(self._said)
+                    self._through.set()
 
 
 def missing_sound_system() -> str:
