@@ -189,8 +189,9 @@ class Microphone:
         self._said = samples.astype("<i2").tobytes()
 
     def wait(self, seconds: float) -> None:
-        """Wait until all that was said has been played."""
-        self._through.wait(seconds)
+        """Wait until all that was said has been played; raises TimeoutError after `seconds`."""
+        if not self._through.wait(seconds):
+            raise TimeoutError(f"the microphone has not said all within {seconds:g} s")
         time.sleep(PIPE_S)
 
     def close(self) -> None:

@@ -75,6 +75,7 @@ def test_two_losses_close_to_each_other_are_found(pair):
     assert cost_db(pair, heard) < 0.6
 
 
+@pytest.mark.slow
 def test_sound_that_repeats_itself_is_found_from_its_beginning(pair):
     """What jumps and is quieter in the first round makes the later ones more alike."""
     sound = np.tile(pair[1], 4)
