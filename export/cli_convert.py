@@ -114,9 +114,10 @@ def _check(path: Path) -> None:
 
 def _quantize(args: argparse.Namespace) -> None:
     from .convert import calibration_clips, check_weights, load_weights
+    from .equalize import equalized
     from .fake_quant import FakeQuant
-    from .quantization import save_quantization
-    from .quantize import calibrate, quantize
+    from .quantization import Calibration, save_quantization
+    from .quantize import quantize
     from .quantize_plot import draw_quantization
     from .recipe import load_recipe
     from .sensitivity import Sensitivity, dev_clips
@@ -131,13 +132,14 @@ def _quantize(args: argparse.Namespace) -> None:
     clips = dev_clips(recipe, sources["dev"], args.clips)
     if not clips:
         raise EdgesepError("no dev mixture holds both speech and noise: give more sound")
-    ranges = calibrate(graph, weights, calibration_clips(recipe, sources["train"]))
-    net = FakeQuant(graph, weights, quantize(graph, weights, ranges, recipe.name))
+    calibration = Calibration.of(graph, weights, calibration_clips(recipe, sources["train"]))
+    even = equalized(graph, weights, calibration.gains)
+    net = FakeQuant(graph, even, quantize(graph, even, calibration.ranges, recipe.name))
     sensitivity = Sensitivity(net, clips, recipe.frame.contract())
     groups, layers, tensors = sensitivity.groups(), sensitivity.layers(), sensitivity.tensors()
     out = args.out or Path("build") / recipe.name
     saved = out / "quantization.json"
-    save_quantization(saved, recipe.name, weights, ranges, tensors, groups, layers)
+    save_quantization(saved, recipe.name, weights, calibration, tensors, groups, layers)
     draw_quantization(groups, layers, tensors, saved.with_suffix(".png"))
     _print_report(groups, layers, tensors)
     print(f"wrote {saved} and .png; pack: convert {args.recipe} --quantization {saved}")

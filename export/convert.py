@@ -13,11 +13,13 @@ from edgesep.engine import open_engine
 from edgesep.errors import ModelError
 
 from .check_model import check_file
+from .equalize import equalized
 from .feed import Source, make_batch
 from .float_model import float_mask
 from .graph import Graph
 from .qgraph import FEATURES_SCALE, QGraph, state_columns
-from .quantize import calibrate, quantize
+from .quantization import Calibration, load_calibration
+from .quantize import quantize
 from .recipe import Recipe
 from .tflite import write_tflite
 
@@ -59,15 +61,14 @@ def convert(
     check_weights(graph, weights, weights_path)
     clips: list[np.ndarray] = []
     if quantization:
-        from .quantization import load_ranges
-
-        ranges = load_ranges(quantization, graph, weights)
+        calibration = load_calibration(quantization, graph, weights)
     elif source:
         clips = calibration_clips(recipe, source)
-        ranges = calibrate(graph, weights, clips)
+        calibration = Calibration.of(graph, weights, clips)
     else:
         raise ModelError("convert calibrates with sound, or packs what `quantize` wrote: name one")
-    qgraph = quantize(graph, weights, ranges, recipe.name)
+    even = equalized(graph, weights, calibration.gains)
+    qgraph = quantize(graph, even, calibration.ranges, recipe.name)
     content = write_tflite(qgraph)
     card = make_card(recipe, graph, qgraph, content, training, version)
     folder.mkdir(parents=True, exist_ok=True)

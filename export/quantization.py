@@ -1,8 +1,8 @@
 """quantization.json: what `quantize` found, and what `convert` packs without any sound.
 
-All that calibration decides is a range per layer; with the weights it gives every integer of the
-model. So the file holds the ranges, which may be edited and tried again, the hash of the weights
-that they were seen with, and the report.
+All that calibration decides is a gain per channel (`equalize.py`) and a range per layer; with the
+weights they give every integer of the model. So the file holds both, of which the ranges may be
+edited and tried again, the hash of the weights that they were seen with, and the report.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,36 @@ import numpy as np
 
 from edgesep.errors import ModelError
 
+from .equalize import Gains, channel_gains, equalized
 from .files import write_whole
 from .float_model import Weights
-from .graph import Graph
-from .quantize import Range
+from .graph import Graph, Layer
+from .quantize import Range, calibrate
 from .sensitivity import LayerCost, TensorFigures
 
-FORMAT = 1
+FORMAT = 2  # 1 had no gains
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration decides."""
+
+    gains: Gains
+    ranges: dict[str, Range]
+    """Of each layer's output, gains included."""
+
+    @classmethod
+    def of(cls, graph: Graph, weights: Weights, clips: Sequence[np.ndarray]) -> Calibration:
+        """Decide by calibration clips, (frames, bands, 2) int8 features."""
+        gains = channel_gains(graph, weights, clips)
+        return cls(gains, calibrate(graph, equalized(graph, weights, gains), clips))
 
 
 def save_quantization(
     path: Path,
     name: str,
     weights: Weights,
-    ranges: dict[str, Range],
+    calibration: Calibration,
     tensors: Sequence[TensorFigures],
     groups: Sequence[LayerCost],
     layers: Sequence[LayerCost],
@@ -43,27 +59,34 @@ def save_quantization(
         "format": FORMAT,
         "name": name,
         "weights_sha256": weights_sha256(weights),
-        "ranges": ranges,
+        "ranges": calibration.ranges,
         "whole": [_finite(asdict(cost)) for cost in groups],
         "layers": [_finite(asdict(cost)) for cost in layers],
         "tensors": [_finite(asdict(row)) for row in tensors],
+        "gains": {layer: gains.tolist() for layer, gains in calibration.gains.items()},
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_whole(path, partial(Path.write_text, data=text))
 
 
-def load_ranges(path: Path, graph: Graph, weights: Weights) -> dict[str, Range]:
-    """Return the ranges of a file. Raises ModelError where they are not of this network's."""
+def load_calibration(path: Path, graph: Graph, weights: Weights) -> Calibration:
+    """Return the calibration of a file. Raises ModelError where it is not of this network."""
     try:
         document = json.loads(path.read_text())
         if document["format"] != FORMAT:
-            raise ModelError(f"{path}: format {document['format']}, expected {FORMAT}")
-        found, digest = dict(document["ranges"]), document["weights_sha256"]
+            raise ModelError(
+                f"{path}: format {document['format']}, expected {FORMAT}; run `quantize` again"
+            )
+        ranges, gains = dict(document["ranges"]), dict(document["gains"])
+        digest = document["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: no file of `quantize` ({error!r}); run it first") from error
     if digest != weights_sha256(weights):
         raise ModelError(f"{path}: made with other weights; run `quantize` again")
-    return {name: _range(path, name, found.get(name)) for name in graph.layers}
+    return Calibration(
+        {name: _gains(path, layer, gains.get(name)) for name, layer in graph.layers.items()},
+        {name: _range(path, name, ranges.get(name)) for name in graph.layers},
+    )
 
 
 def weights_sha256(weights: Weights) -> str:
@@ -73,6 +96,19 @@ def weights_sha256(weights: Weights) -> str:
         values = np.ascontiguousarray(weights[name], "<f4")
         digest.update(f"{name} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()
+
+
+def _gains(path: Path, layer: Layer, value: Any) -> np.ndarray:
+    try:
+        gains = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        gains = np.zeros(0)
+    if gains.shape != (layer.channels,) or not np.all(np.isfinite(gains) & (gains > 0.0)):
+        raise ModelError(
+            f"{path}: layer {layer.name!r} wants {layer.channels} gains above 0; "
+            "run `quantize` again"
+        )
+    return gains
 
 
 def _range(path: Path, name: str, value: Any) -> Range:

@@ -17,7 +17,12 @@ from export.fake_quant import FakeQuant, round_to
 from export.feed import Source
 from export.float_model import Weights, apply_layer
 from export.qgraph import FEATURES_SCALE, QTensor
-from export.quantization import load_ranges, save_quantization, weights_sha256
+from export.quantization import (
+    Calibration,
+    load_calibration,
+    save_quantization,
+    weights_sha256,
+)
 from export.quantize import Range, calibrate, quantize
 from export.recipe import Recipe, load_recipe
 from export.sensitivity import Sensitivity, dev_clips, sqnr_db
@@ -62,6 +67,11 @@ def weights(recipe: Recipe) -> Weights:
 @pytest.fixture(scope="module")
 def ranges(recipe: Recipe, source: Source, weights: Weights) -> dict[str, Range]:
     return calibrate(recipe.graph(), weights, calibration_clips(recipe, source))
+
+
+@pytest.fixture(scope="module")
+def calibration(recipe: Recipe, source: Source, weights: Weights) -> Calibration:
+    return Calibration.of(recipe.graph(), weights, calibration_clips(recipe, source))
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +192,12 @@ class TestFile:
         recipe: Recipe,
         weights: Weights,
         weights_path: Path,
-        ranges: dict[str, Range],
+        calibration: Calibration,
         source: Source,
         tmp_path: Path,
     ) -> None:
         saved = tmp_path / "quantization.json"
-        save_quantization(saved, recipe.name, weights, ranges, [], [], [])
+        save_quantization(saved, recipe.name, weights, calibration, [], [], [])
         calibrated = convert(recipe, weights_path, source, tmp_path / "a", {})
         packed = convert(recipe, weights_path, None, tmp_path / "b", {}, saved)
         assert packed.read_bytes() == calibrated.read_bytes()
@@ -196,28 +206,33 @@ class TestFile:
         assert {p.name for p in (tmp_path / "b").iterdir()} == {"tiny.tflite", "tiny.json"}
 
     def test_an_edited_range_is_packed(
-        self, recipe: Recipe, weights: Weights, ranges: dict[str, Range], tmp_path: Path
+        self, recipe: Recipe, weights: Weights, calibration: Calibration, tmp_path: Path
     ) -> None:
         saved, graph = tmp_path / "quantization.json", recipe.graph()
-        save_quantization(saved, recipe.name, weights, ranges, [], [], [])
+        save_quantization(saved, recipe.name, weights, calibration, [], [], [])
         document = json.loads(saved.read_text())
         document["ranges"]["squeeze"][1] *= 2.0
         saved.write_text(json.dumps(document))
-        read = load_ranges(saved, graph, weights)
+        read = load_calibration(saved, graph, weights)
         before, after = (
-            quantize(graph, weights, r, "tiny").by_name()["column.ctx0.dw"] for r in (ranges, read)
+            quantize(graph, weights, found.ranges, "tiny").by_name()["column.ctx0.dw"]
+            for found in (calibration, read)
         )
         assert after.scales[0] == pytest.approx(2.0 * before.scales[0])
 
     @pytest.mark.parametrize(
         ("key", "value", "said"),
         [
-            ("format", 7, "format 7, expected 1"),
+            ("format", 1, "format 1, expected 2; run `quantize` again"),
             ("weights_sha256", "0" * 64, "other weights"),
             ("ranges", {}, "layer 'enc0' has the range None"),
             ("ranges", {"enc0": [0.0, float("nan")]}, "range 0.0..nan"),
             ("ranges", {"enc0": [1.0, 0.0]}, "range 1.0..0.0"),
             ("ranges", 3, "no file of `quantize`"),
+            ("gains", {}, "layer 'enc0' wants 6 gains"),
+            ("gains", {"enc0": [1.0] * 5}, "layer 'enc0' wants 6 gains"),
+            ("gains", {"enc0": [1.0, 2.0, 0.0, 1.0, 1.0, 1.0]}, "6 gains above 0"),
+            ("gains", {"enc0": ["wide"] * 6}, "6 gains above 0"),
         ],
     )
     def test_what_does_not_fit_is_refused_and_nothing_written(
@@ -225,14 +240,14 @@ class TestFile:
         recipe: Recipe,
         weights: Weights,
         weights_path: Path,
-        ranges: dict[str, Range],
+        calibration: Calibration,
         tmp_path: Path,
         key: str,
         value: object,
         said: str,
     ) -> None:
         saved = tmp_path / "quantization.json"
-        save_quantization(saved, recipe.name, weights, ranges, [], [], [])
+        save_quantization(saved, recipe.name, weights, calibration, [], [], [])
         document = {**json.loads(saved.read_text()), key: value}
         saved.write_text(json.dumps(document))
         with pytest.raises(ModelError, match=said):

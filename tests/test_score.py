@@ -18,8 +18,7 @@ from export.convert import convert
 from export.corpus import RATE_HZ, Corpus
 from export.feed import Source
 from export.outputs import advance, delay_of, read_outputs
-from export.quantization import save_quantization
-from export.quantize import calibrate
+from export.quantization import Calibration, save_quantization
 from export.recipe import load_recipe
 from export.score import Clip, cost, input_quality, mapping, measure, score, summary, write_clips
 from export.score_plots import chosen_clips
@@ -274,9 +273,9 @@ class TestCommandLine:
         graph, contract = recipe.graph(), recipe.frame.contract()
         weights, weights_path = random_weights(graph), tmp_path / "weights.npz"
         np.savez(weights_path, **weights)  # type: ignore[arg-type]
-        ranges = calibrate(graph, weights, [signal_features(speech(), contract)])
+        calibration = Calibration.of(graph, weights, [signal_features(speech(), contract)])
         saved = tmp_path / "quantization.json"
-        save_quantization(saved, "tiny", weights, ranges, [], [], [])
+        save_quantization(saved, "tiny", weights, calibration, [], [], [])
         path = convert(recipe, weights_path, None, tmp_path, {"recipe": "tiny"}, saved)
         more = ["--beside", "float", "--weights", str(weights_path), "--into-card"]
         report = tmp_path / "score.json"
