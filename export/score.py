@@ -257,6 +257,9 @@ def _means(rows: Sequence[Row]) -> dict[str, float]:
         gains = _figures(rows, "si_sdr_db_out") - _figures(rows, "si_sdr_db_noisy")
         result["si_sdri_db"], result["si_sdri_db_ci95"] = float(gains.mean()), half_width(gains)
         result["worse_share"] = float(np.mean(gains < 0.0))
+    if "pesq_out" in rows[0]:
+        better = _figures(rows, "pesq_out") - _figures(rows, "pesq_noisy")
+        result["pesq_gain"], result["pesq_gain_ci95"] = float(better.mean()), half_width(better)
     return result
 
 

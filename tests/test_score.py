@@ -187,6 +187,7 @@ class TestScore:
 def figures(**changed: float) -> System:
     quality = {"si_sdr_db_noisy": 0.0, "si_sdri_db": 6.0, "pesq_noisy": 1.2, "estoi_noisy": 0.6}
     quality |= {"si_sdr_db_out": 31.0, "pesq_out": 1.5, "estoi_out": 0.7, "worse_share": 0.01}
+    quality |= {"pesq_gain": 0.3}
     quality |= {"clips": 3.0, **changed}
     quality |= {f"{key}_ci95": 0.1 for key in (*quality, "attenuation_db")}
     attenuation = {"clips": 3.0, "attenuation_db": 21.0, "attenuation_db_ci95": 0.1} | changed
@@ -201,7 +202,7 @@ class TestReport:
             ({}, {}, ""),
             ({"worse_share": 0.03}, {}, "mixes that end worse"),
             ({"si_sdr_db_out": 29.9}, {}, "speech at 40 dB: SI-SDR"),
-            ({"pesq_out": 1.19}, {}, "speech at 40 dB: PESQ against the input's"),
+            ({"pesq_gain": -0.01}, {}, "speech at 40 dB: PESQ against the input's"),
             ({"attenuation_db": 19.9}, {}, "noise alone: attenuation"),
             ({}, {"si_sdr_db": 0.16}, "SI-SDR lost against float"),
             ({}, {"pesq": 0.031}, "PESQ lost against float"),
@@ -307,6 +308,7 @@ class TestCommandLine:
             (["--outputs", "x=/no/such/folder"], "is no folder"),
             (["--into-card", "--keep", "x"], "need a MODEL"),
             (["m", "--clips", "1"], "--clips is 3 at least"),
+            (["m", "--extra", "0"], "--extra and --workers 1"),
         ],
     )
     def test_what_cannot_be_scored_is_said_first(
