@@ -69,7 +69,7 @@ def initial_floor(contract: FrameContract) -> Int64:
 def track_floor(floor: Int64, level: Int64, contract: FrameContract) -> Int64:
     """Return the noise floor (bands,), Q16, after a frame of that level (bands,), Q8.
 
-    Not for frames before the first sound: it would fall to nothing, and take seconds to rise again.
+    Not for frames of digital silence: it would fall to nothing, and take seconds to rise again.
     """
     above = (level << 8) - floor
     rise = above >> contract.floor_rise_shift
@@ -82,6 +82,11 @@ def quantise(level: Int64, floor: Int64) -> NDArray[np.int8]:
     power = (level - LEVEL_CENTRE_Q8 + half) >> STEP_BITS
     above = ((level - (floor >> 8) + half) >> STEP_BITS) - FLOOR_OFFSET
     return np.clip(np.stack((power, above), axis=-1), -128, 127).astype(np.int8)
+
+
+def silence(contract: FrameContract) -> NDArray[np.int8]:
+    """Return the features (bands, 2) of a frame whose samples are all zero."""
+    return np.full((contract.bands, 2), -128, np.int8)
 
 
 def signal_features(
@@ -129,8 +134,10 @@ def _signal_features(channels: NDArray[np.int16], contract: FrameContract) -> ND
         level[start : start + BATCH_FRAMES] = levels_q8(*power)
     floors = np.empty_like(level)
     floor = initial_floor(contract)
-    first = int(np.argmax(sounding)) if sounding.any() else frames
-    floors[:first] = floor
-    for frame in range(first, frames):
-        floors[frame] = floor = track_floor(floor, level[frame], contract)
-    return quantise(level, floors)
+    for frame in range(frames):
+        if sounding[frame]:
+            floor = track_floor(floor, level[frame], contract)
+        floors[frame] = floor
+    features = quantise(level, floors)
+    features[~sounding] = silence(contract)
+    return features

@@ -107,7 +107,6 @@ class NumpyStream:
         self._history[...] = 0
         self._tail[...] = 0
         self._floor = features.initial_floor(self._contract)
-        self._heard = False
         self._spectrum = stft.Spectrum(zero, zero, np.zeros(len(zero), dtype=np.int64))
 
     def analyse(self, hop: Hop) -> Bytes:
@@ -117,10 +116,10 @@ class NumpyStream:
         self._history[:, -step:] = hop
         self._spectrum = stft.analyse_frames(self._history)
         silent = stft.is_silent(self._history)
+        if silent.all():
+            return features.silence(self._contract)
         level = features.levels_q8(*features.mean_power(self._spectrum, silent, self._contract))
-        self._heard = self._heard or not silent.all()
-        if self._heard:
-            self._floor = features.track_floor(self._floor, level, self._contract)
+        self._floor = features.track_floor(self._floor, level, self._contract)
         return features.quantise(level, self._floor)
 
     def synthesise(self, mask: Bytes, gains_q15: Gains) -> Hop:

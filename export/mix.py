@@ -11,6 +11,7 @@ import numpy as np
 from scipy import fft, signal
 
 from .corpus import RATE_HZ, Corpus
+from .gaps import gaps
 from .levels import active_rms, rms, to_int16
 
 EARLY_REFLECTIONS_S = 0.03
@@ -26,7 +27,7 @@ class MixRanges:
     """From where an example is drawn (a recipe's `mix:` section); pairs are uniform ranges.
 
     snr_db over active speech; level_dbfs: RMS of the mixture; clean_snr_db with probability
-    `clean`; noise_only, babble, synthetic, reverberant, clipped: probabilities.
+    `clean`; noise_only, babble, synthetic, reverberant, clipped, gaps: probabilities.
     """
 
     snr_db: tuple[float, float] = (-6.0, 18.0)
@@ -38,6 +39,7 @@ class MixRanges:
     synthetic: float = 0.15
     reverberant: float = 0.5
     clipped: float = 0.04
+    gaps: float = 0.06
 
 
 class Mixer:
@@ -72,7 +74,7 @@ class Mixer:
             wet, target = np.zeros_like(wet), np.zeros_like(target)
         if wet.any():
             noise *= active_rms(wet) / rms(noise) * 10.0 ** (-snr_db / 20.0)
-        return self._capture(rng, wet + noise, target)
+        return self._interrupt(rng, *self._capture(rng, wet + noise, target))
 
     def _speech_track(self, rng: np.random.Generator, *, pauses: bool) -> np.ndarray:
         """Return utterances end to end, with pauses between them, cut to length."""
@@ -236,6 +238,16 @@ class Mixer:
             ceiling = rng.uniform(0.3, 0.9) * peak * gain
         noisy = np.clip(noisy * gain, -ceiling, ceiling)
         return to_int16(noisy), to_int16(target * gain)
+
+    def _interrupt(
+        self, rng: np.random.Generator, noisy: np.ndarray, target: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Silence stretches of both now and then, by a generator that leaves `rng` as it is."""
+        (own,) = rng.spawn(1)
+        if own.random() < self.ranges.gaps:
+            silent = gaps(own, target)
+            noisy[silent] = target[silent] = 0
+        return noisy, target
 
 
 def room_response(rng: np.random.Generator) -> np.ndarray:

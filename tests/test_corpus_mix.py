@@ -9,6 +9,7 @@ pytest.importorskip("scipy", reason="mixing needs SciPy: pip install -e .[export
 pytest.importorskip("tqdm", reason="reading folders needs tqdm: pip install -e .[export]")
 
 from export.corpus import Corpus
+from export.gaps import _pauses, gaps
 from export.levels import active_rms
 from export.mix import Mixer, MixRanges, _periodic, _stretch
 
@@ -79,3 +80,32 @@ def test_examples_repeat_and_do_not_depend_on_earlier_ones(mixer: Mixer) -> None
         example(mixer, seed + 90)
         ours = example(mixer, seed)
         assert np.array_equal(ours, example(fresh, seed)) and ours.dtype == np.int16
+
+
+class TestGaps:
+    def test_nothing_but_the_gaps_differs(self, mixer: Mixer) -> None:
+        always = Mixer(mixer.speech, mixer.noise, RATE_HZ, MixRanges(gaps=1.0))
+        never = Mixer(mixer.speech, mixer.noise, RATE_HZ, MixRanges(gaps=0.0))
+        silenced = 0
+        for seed in range(40):
+            pairs = [np.stack(of.example(np.random.default_rng(seed))) for of in (always, never)]
+            same = (pairs[0] == pairs[1]).all(axis=0)
+            assert not pairs[0][:, ~same].any()
+            silenced += not same.all()
+        assert silenced > 25  # a gate finds no pause in steady speech
+
+    def test_a_gate_closes_in_pauses_and_never_in_speech(self) -> None:
+        target = np.zeros(4 * RATE_HZ, np.int16)
+        rng = np.random.default_rng(0)
+        target[RATE_HZ : 2 * RATE_HZ] = 5000 * rng.standard_normal(RATE_HZ)
+        silent = _pauses(target)
+        assert not silent[RATE_HZ - 800 : 2 * RATE_HZ + 800].any()
+        assert silent[: RATE_HZ - 1600].all() and silent[2 * RATE_HZ + 1600 :].all()
+
+    def test_every_kind_leaves_sound_and_silence(self) -> None:
+        target = np.zeros(2 * RATE_HZ, np.int16)
+        target[8000:20000] = 1000
+        shares = [gaps(np.random.default_rng(seed), target).mean() for seed in range(200)]
+        assert 0.2 < np.mean(shares) < 0.6 and max(shares) < 1.0
+        noise_only = [gaps(np.random.default_rng(s), 0 * target).mean() for s in range(200)]
+        assert 0.05 < np.mean(noise_only) < 0.4

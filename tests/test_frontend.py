@@ -127,10 +127,11 @@ def float_features(x: np.ndarray, contract: FrameContract) -> np.ndarray:
     level = np.clip(np.log2(np.maximum(bands, 1e-9)), 8, 10495 / 256)
     floors, floor = np.empty_like(level), np.full(contract.bands, 10495 / 256)
     for i, now in enumerate(level):
-        if bands[: i + 1].any():
+        if bands[i].any():
             floor = floor + (now - floor) * np.where(now > floor, 2.0**-8, 2.0**-3)
         floors[i] = floor
     features = np.stack((8 * (level - 24), 8 * (level - floors) - 64), axis=-1)
+    features[~bands.any(axis=1)] = -128
     return np.clip(features, -128, 127)
 
 
@@ -203,6 +204,22 @@ def test_silence_before_the_first_sound_leaves_no_trace(hop: int, backend: str) 
     late = np.concatenate([np.zeros(40 * hop, np.int16), sound])
     after = signal_features(late, contract, backend)[40:]
     assert np.array_equal(after, signal_features(sound, contract, backend))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("hop", [64, 128])
+def test_silence_amid_sound_leaves_the_floor_where_it_was(hop: int, backend: str) -> None:
+    """A muted microphone, a lost packet: what follows is heard as if nothing had been."""
+    contract = signals.contract(hop, hop)
+    sound = (300 * np.random.default_rng(3).standard_normal(200 * hop)).astype(np.int16)
+    muted = np.concatenate([sound[: 100 * hop], np.zeros(150 * hop, np.int16), sound[100 * hop :]])
+    above, muted_above = (
+        signal_features(x, contract, backend)[..., 1].astype(float) for x in (sound, muted)
+    )
+    window = 512 // hop
+    assert np.all(muted_above[100 + window : 250] == -128)
+    again = muted_above[250 + window :]
+    assert np.abs(again.mean() - above[100 + window :].mean()) < 12.0  # 4.5 dB: the gap's edges
 
 
 @needs_c

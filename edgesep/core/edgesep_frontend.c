@@ -25,7 +25,6 @@ typedef struct channel {
 struct edgesep_frontend {
     uint32_t ready;
     int32_t hop, fade, channels, bands, floor_rise_shift, floor_fall_shift;
-    int32_t heard;                 /* 0 before the first sample that is not zero */
     int32_t window[MAX_SYNTHESIS]; /* hop + fade used, Q30 */
     int32_t floors[EDGESEP_BINS];  /* bands used, Q16 */
     uint16_t edges[EDGESEP_BINS + 1];
@@ -153,7 +152,6 @@ int edgesep_frontend_reset(edgesep_frontend *frontend) {
     for (int32_t b = 0; b < frontend->bands; b++) {
         frontend->floors[b] = EDGESEP_FLOOR_START;
     }
-    frontend->heard = 0;
     return EDGESEP_OK;
 }
 
@@ -208,11 +206,12 @@ int edgesep_analyse(edgesep_frontend *frontend, const int16_t *hop, int8_t *feat
         return EDGESEP_NOT_READY;
     }
     edgesep_frontend *f = frontend;
+    int32_t sounding = 0;
     for (int32_t i = 0; i < f->channels; i++) {
         take_hop(f, &f->channel[i], hop + i * f->hop);
-        f->heard |= f->channel[i].sounding;
+        sounding |= f->channel[i].sounding;
     }
-    if (f->heard == 0) { /* the floors would fall to nothing, and take seconds to rise again */
+    if (sounding == 0) { /* the floors would fall to nothing, and take seconds to rise again */
         memset(features, INT8_MIN, 2 * (size_t)f->bands);
         return EDGESEP_OK;
     }
