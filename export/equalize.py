@@ -16,10 +16,10 @@ import numpy as np
 from .float_model import Weights, activations
 from .graph import INPUT, Graph
 from .qgraph import FEATURES_SCALE
+from .quantize import TAIL
 
 STRENGTH = 0.75  # 0: nothing, 1: channels as wide as the widest, and weights as unlike as can be
 MOST_RATIO = 16.0  # of two channels: beyond it gains would cost the weights too much
-TAIL = 2e-5  # share of a channel's values in a clip that its range need not hold
 SMALLEST = 1e-6
 
 Gains = Mapping[str, np.ndarray]

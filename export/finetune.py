@@ -32,19 +32,12 @@ from .outputs import read_outputs
 from .recipe import Recipe, load_recipe
 from .recordings import Split
 from .room import RoomSource, room_ranges
-from .score import (
-    EXTRA_CLIPS,
-    Clip,
-    input_quality,
-    isolate_folder,
-    make_clips,
-    measure,
-    write_clips,
-)
+from .score import Clip, input_quality, isolate_folder, make_clips, measure, write_clips
 
 SNR_DB = (-5.0, 15.0)
 ENGINE = "exact"
 CLIPS_SEED = 7
+MOST_EXTRA_CLIPS = 12  # of clean speech and of noise each: measuring takes the user's minutes
 CONVERT_S = 60.0  # set aside for quantizing, beside the time that measuring takes once more
 SHORTEST_TRAINING_S = 30.0
 Inputs = dict[str, list[dict[str, float]]]
@@ -205,7 +198,7 @@ def _source(sound: Sound, plan: Plan, work: Path) -> RoomSource:
 def _test_sets(sound: Sound, plan: Plan) -> dict[str, list[Clip]]:
     """Return clips with the user's noise, of clean speech, of noise alone, and with other noise."""
     voices = sound.speech.held_out
-    extra = min(EXTRA_CLIPS, max(2, plan.clips // 3))
+    extra = min(MOST_EXTRA_CLIPS, max(2, plan.clips // 3))
     heard = sound.noise.held_out
     own = list(make_clips(voices, heard, plan.clips, SNR_DB, CLIPS_SEED, extra))
     sets = {"room": own}

@@ -34,7 +34,6 @@ from .workers import end_with_parent
 CLIP_S = 6.0
 LEVEL_DBFS = (-32.0, -20.0)
 CLEAN_SNR_DB = 40.0
-EXTRA_CLIPS = 12
 SILENT_LSB = 0.1  # what silence counts as
 
 Row = dict[str, object]
@@ -59,7 +58,7 @@ def make_clips(
     count: int,
     snr_db: tuple[float, float],
     seed: int,
-    extra: int = EXTRA_CLIPS,
+    extra: int,
 ) -> Iterator[Clip]:
     """Yield `count` mixes at SNRs spread evenly over `snr_db`, `extra` clean, `extra` noise-only.
 
