@@ -117,7 +117,6 @@ def _quantize(args: argparse.Namespace) -> None:
     from .equalize import equalized
     from .fake_quant import FakeQuant
     from .quantization import Calibration, save_quantization
-    from .quantize import quantize
     from .quantize_plot import draw_quantization
     from .recipe import load_recipe
     from .sensitivity import Sensitivity, dev_clips
@@ -134,7 +133,7 @@ def _quantize(args: argparse.Namespace) -> None:
         raise EdgesepError("no dev mixture holds both speech and noise: give more sound")
     calibration = Calibration.of(graph, weights, calibration_clips(recipe, sources["train"]))
     even = equalized(graph, weights, calibration.gains)
-    net = FakeQuant(graph, even, quantize(graph, even, calibration.ranges, recipe.name))
+    net = FakeQuant(graph, even, calibration.quantized(graph, weights, recipe.name))
     sensitivity = Sensitivity(net, clips, recipe.frame.contract())
     groups, layers, tensors = sensitivity.groups(), sensitivity.layers(), sensitivity.tensors()
     out = args.out or Path("build") / recipe.name

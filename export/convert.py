@@ -13,13 +13,11 @@ from edgesep.engine import open_engine
 from edgesep.errors import ModelError
 
 from .check_model import check_file
-from .equalize import equalized
 from .feed import Source, make_batch
 from .float_model import float_mask
 from .graph import Graph
 from .qgraph import FEATURES_SCALE, QGraph, state_columns
 from .quantization import Calibration, load_calibration
-from .quantize import quantize
 from .recipe import Recipe
 from .tflite import write_tflite
 
@@ -67,8 +65,7 @@ def convert(
         calibration = Calibration.of(graph, weights, clips)
     else:
         raise ModelError("convert calibrates with sound, or packs what `quantize` wrote: name one")
-    even = equalized(graph, weights, calibration.gains)
-    qgraph = quantize(graph, even, calibration.ranges, recipe.name)
+    qgraph = calibration.quantized(graph, weights, recipe.name)
     content = write_tflite(qgraph)
     card = make_card(recipe, graph, qgraph, content, training, version)
     folder.mkdir(parents=True, exist_ok=True)

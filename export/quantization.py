@@ -1,8 +1,9 @@
 """quantization.json: what `quantize` found, and what `convert` packs without any sound.
 
-All that calibration decides is a gain per channel (`equalize.py`) and a range per layer; with the
-weights they give every integer of the model. So the file holds both, of which the ranges may be
-edited and tried again, the hash of the weights that they were seen with, and the report.
+All that calibration decides is a gain per channel (`equalize.py`), a range per layer, and what
+the biases are moved by (`bias_correction.py`): with the weights, every integer of the model. So the
+file holds them, of which the ranges may be edited and tried again, the hash of the weights that
+they were seen with, and the report.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,17 @@ import numpy as np
 
 from edgesep.errors import ModelError
 
+from .bias_correction import Shifts, bias_shifts
 from .equalize import Gains, channel_gains, equalized
+from .fake_quant import FakeQuant
 from .files import write_whole
 from .float_model import Weights
 from .graph import Graph, Layer
-from .quantize import Range, calibrate
+from .qgraph import QGraph
+from .quantize import Range, calibrate, quantize
 from .sensitivity import LayerCost, TensorFigures
 
-FORMAT = 2  # 1 had no gains
+FORMAT = 3  # 1 had no gains, 2 no shifts
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,24 @@ class Calibration:
     ranges: dict[str, Range]
     """Of each layer's output, gains included."""
 
+    shifts: Shifts = field(default_factory=dict)
+    """Of the biases, gains included; none for layers that are left out."""
+
     @classmethod
     def of(cls, graph: Graph, weights: Weights, clips: Sequence[np.ndarray]) -> Calibration:
         """Decide by calibration clips, (frames, bands, 2) int8 features."""
         gains = channel_gains(graph, weights, clips)
-        return cls(gains, calibrate(graph, equalized(graph, weights, gains), clips))
+        even = equalized(graph, weights, gains)
+        rounded = cls(gains, calibrate(graph, even, clips))
+        net = FakeQuant(graph, even, rounded.quantized(graph, weights, "rounded"))
+        return replace(rounded, shifts=bias_shifts(net, clips))
+
+    def quantized(self, graph: Graph, weights: Weights, name: str) -> QGraph:
+        """Return the int8 graph of float weights."""
+        ready = equalized(graph, weights, self.gains)
+        for layer, shift in self.shifts.items():
+            ready[f"{layer}/bias"] = ready[f"{layer}/bias"] + shift
+        return quantize(graph, ready, self.ranges, name)
 
 
 def save_quantization(
@@ -64,6 +81,7 @@ def save_quantization(
         "layers": [_finite(asdict(cost)) for cost in layers],
         "tensors": [_finite(asdict(row)) for row in tensors],
         "gains": {layer: gains.tolist() for layer, gains in calibration.gains.items()},
+        "shifts": {layer: shifts.tolist() for layer, shifts in calibration.shifts.items()},
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_whole(path, partial(Path.write_text, data=text))
@@ -77,7 +95,7 @@ def load_calibration(path: Path, graph: Graph, weights: Weights) -> Calibration:
             raise ModelError(
                 f"{path}: format {document['format']}, expected {FORMAT}; run `quantize` again"
             )
-        ranges, gains = dict(document["ranges"]), dict(document["gains"])
+        ranges, gains, shifts = (dict(document[key]) for key in ("ranges", "gains", "shifts"))
         digest = document["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: no file of `quantize` ({error!r}); run it first") from error
@@ -86,6 +104,7 @@ def load_calibration(path: Path, graph: Graph, weights: Weights) -> Calibration:
     return Calibration(
         {name: _gains(path, layer, gains.get(name)) for name, layer in graph.layers.items()},
         {name: _range(path, name, ranges.get(name)) for name in graph.layers},
+        {name: _shifts(path, graph, name, values) for name, values in shifts.items()},
     )
 
 
@@ -98,11 +117,25 @@ def weights_sha256(weights: Weights) -> str:
     return digest.hexdigest()
 
 
-def _gains(path: Path, layer: Layer, value: Any) -> np.ndarray:
+def _numbers(value: Any) -> np.ndarray:
+    """Return the values of a list, or none where it is no list of numbers."""
     try:
-        gains = np.array(value, np.float64)
+        return np.array(value, np.float64)
     except (TypeError, ValueError):
-        gains = np.zeros(0)
+        return np.zeros(0)
+
+
+def _shifts(path: Path, graph: Graph, name: str, value: Any) -> np.ndarray:
+    shifts, layer = _numbers(value), graph.layers.get(name)
+    if not (layer and layer.has_weights and shifts.shape == (layer.channels,)):
+        raise ModelError(f"{path}: shifts of {name!r} fit no layer; run `quantize` again")
+    if not np.all(np.isfinite(shifts)):
+        raise ModelError(f"{path}: shifts of {name!r} are not finite; run `quantize` again")
+    return shifts.astype(np.float32)
+
+
+def _gains(path: Path, layer: Layer, value: Any) -> np.ndarray:
+    gains = _numbers(value)
     if gains.shape != (layer.channels,) or not np.all(np.isfinite(gains) & (gains > 0.0)):
         raise ModelError(
             f"{path}: layer {layer.name!r} wants {layer.channels} gains above 0; "

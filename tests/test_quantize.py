@@ -223,7 +223,7 @@ class TestFile:
     @pytest.mark.parametrize(
         ("key", "value", "said"),
         [
-            ("format", 1, "format 1, expected 2; run `quantize` again"),
+            ("format", 1, "format 1, expected 3; run `quantize` again"),
             ("weights_sha256", "0" * 64, "other weights"),
             ("ranges", {}, "layer 'enc0' has the range None"),
             ("ranges", {"enc0": [0.0, float("nan")]}, "range 0.0..nan"),
@@ -233,6 +233,10 @@ class TestFile:
             ("gains", {"enc0": [1.0] * 5}, "layer 'enc0' wants 6 gains"),
             ("gains", {"enc0": [1.0, 2.0, 0.0, 1.0, 1.0, 1.0]}, "6 gains above 0"),
             ("gains", {"enc0": ["wide"] * 6}, "6 gains above 0"),
+            ("shifts", {"enc9": [0.0] * 6}, "shifts of 'enc9' fit no layer"),
+            ("shifts", {"enc0": [0.0] * 5}, "shifts of 'enc0' fit no layer"),
+            ("shifts", {"enc0": [float("inf")] * 6}, "shifts of 'enc0' are not finite"),
+            ("shifts", None, "no file of `quantize`"),
         ],
     )
     def test_what_does_not_fit_is_refused_and_nothing_written(
