@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
+import keras
 from keras import ops
 
 MOST_PARTS = 8  # of a batch, each a term in the code that is compiled
@@ -68,8 +69,10 @@ def _input_gradient(dy: Any, kernel: Any, taps: Taps) -> Any:
 
 
 def _kernel_gradient(x: Any, dy: Any, taps: Taps) -> Any:
-    """Return (taps, channels): first the clips are added up, term by term, then all the rest."""
-    batch = dy.shape[0]
-    parts = gcd(batch, MOST_PARTS)
+    """Return (taps, channels): first the clips are added up, term by term, then all the rest.
+
+    Not where a batch is spread over devices: they would have to exchange what they compute.
+    """
+    parts = 1 if keras.distribution.distribution() else gcd(dy.shape[0], MOST_PARTS)
     each = [sum((piece * dy)[i::parts] for i in range(parts)) for piece in taps.slices(x)]
     return ops.sum(ops.stack(each), axis=(1, 2, 3))
