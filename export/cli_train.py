@@ -117,15 +117,17 @@ def _join(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, team: Team) -> None:
-    from .convert import KEPT, load_weights
+    from .convert import KEPT, check_weights, load_weights
     from .train import train
 
     recipe = load_recipe(args.recipe)
-    sources = sources_of(args)
     start_from = None
     if args.start_from:
         old = load_recipe(args.start_from)
-        start_from = old, load_weights(KEPT / f"{old.name}.npz")
+        kept = KEPT / f"{old.name}.npz"
+        start_from = old, load_weights(kept)
+        check_weights(old.graph(), start_from[1], kept)
+    sources = sources_of(args)
     out = args.out or Path("build") / recipe.name
     path = train(recipe, sources, out, args.workers, args.pool, start_from, team)
     if team.leads:

@@ -112,7 +112,7 @@ def check_weights(graph: Graph, weights: dict[str, np.ndarray], path: Path) -> N
             if found != shape:
                 raise ModelError(
                     f"{path}: {layer.name}/{part} is {found}, the recipe wants {shape}; "
-                    "convert with the recipe that trained them"
+                    "name the recipe that trained them, or a file with a copy of it"
                 )
 
 

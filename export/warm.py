@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from edgesep.errors import ModelError
+
 from .float_model import Weights, apply_layer
 from .graph import INPUT, Graph, Layer
 
@@ -33,7 +35,7 @@ def transplant(source: Graph, weights: Weights, target: Graph, seed: int) -> dic
     """Return folded weights for `target`, grown or cut from those of `source`.
 
     Layers are matched by name; what the source lacks starts at random, and the last layer of a new
-    residual branch at zero. Raises ValueError where kernels differ in taps.
+    residual branch at zero. Raises ModelError where kernels differ in taps.
     """
     rng = np.random.default_rng(seed)
     stages, kept = _stages(target), _kept_channels(source, weights, target)
@@ -76,7 +78,7 @@ def _kept_channels(source: Graph, weights: Weights, target: Graph) -> dict[str, 
     """Return the channels taken over, per group."""
     stages = _stages(source)
     if stages != _stages(target):
-        raise ValueError(f"{_stages(target)} encoder stages cannot start from {stages}")
+        raise ModelError(f"{_stages(target)} encoder stages cannot start from {stages}")
     kept: dict[str, Kept] = {}
     for name in [f"enc{i}" for i in range(stages)] + ["squeeze"]:
         group = group_of(name, stages)
@@ -116,7 +118,7 @@ def _overlay(
     """Write the kept part of the old kernel and bias over the new ones."""
     taps = old[0].shape[:2]
     if taps != new[0].shape[:2]:
-        raise ValueError(f"{layer.name}: {new[0].shape[:2]} taps cannot start from {taps}")
+        raise ModelError(f"{layer.name}: {new[0].shape[:2]} taps cannot start from {taps}")
     there, here = _matching(kept.get(group_of(layer.name.removesuffix(".pw"), stages)), old[1].size)
     new[1][here] = old[1][there]
     if layer.kind == "depthwise":

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -197,6 +198,10 @@ def test_flags_that_do_not_fit_are_refused(
 
     assert "--processes 0: give 1 or more" in refused("--processes=0")
     assert "--cluster and --process-id go together" in refused("--cluster=a:1")
+    other = replace(tiny_recipe(), name="nano-16ms")  # kept weights of that name have another shape
+    mine = write_recipe(other, tmp_path / "mine.yaml")
+    assert "nano-16ms.npz: enc0/kernel is (" in (said := refused(f"--from={mine}"))
+    assert "name the recipe that trained them" in said
     assert "batch of 4 clips: not to be divided among 3 devices" in refused("--processes=3")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert "train on JAX alone, not on torch" in refused("--processes=2")
