@@ -220,11 +220,7 @@ def loss_windows(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
 def _optimizer(recipe: Recipe) -> Any:
     import keras
 
-    class AdamW(keras.optimizers.AdamW):
-        """Keeps the live weights where `fit` would put their average, at the end of every call."""
-
-        def finalize_variable_values(self, var_list: Any) -> None:
-            pass
+    from .optimizer import Optimizer
 
     settings = recipe.training
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -234,7 +230,7 @@ def _optimizer(recipe: Recipe) -> Any:
         warmup_target=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
     )
-    return AdamW(
+    return Optimizer(
         schedule,
         weight_decay=settings.weight_decay,
         global_clipnorm=1.0,
